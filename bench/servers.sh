@@ -1,0 +1,88 @@
+# servers.sh - the servers that the scripts here measure; sourced by them, after
+# cd to this folder. Needs bash, awk, taskset, a C compiler and Go.
+#
+#   limit        the least work that this protocol and kernel allow, in C
+#   control      a second limit: how far two equal servers differ is the noise
+#   gonet        the standard library, a goroutine a connection, msgpack/v5
+#   gameserverd  ours
+#   fanout       the bare room: one send to each connection, in C
+bin=$PWD/../bin
+out=$bin/bench
+scratch=$(mktemp -d)
+log=$scratch/servers.log
+pids_started=()
+
+# finish ends what was started; the log is shown only if something failed.
+finish() {
+    local status=$?
+    [ ${#pids_started[@]} -gt 0 ] && kill "${pids_started[@]}" 2>/dev/null
+    wait 2>/dev/null
+    [ $status -ne 0 ] && [ -s "$log" ] && { echo "--- $log:"; tail -n 40 "$log"; } >&2
+    rm -rf "$scratch"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# build makes the tools and, unless SERVER names another binary, bin/gameserverd.
+build() {
+    make -s || exit 1
+    [ -n "$SERVER" ] || (cd .. && go build -o bin/gameserverd ./cmd/gameserverd) || exit 1
+    server=${SERVER:-$bin/gameserverd}
+}
+
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+next_port=${BENCH_PORT:-17800}
+free_port() {
+    while listening "$next_port"; do next_port=$((next_port + 1)); done
+    port=$next_port
+    next_port=$((next_port + 1))
+}
+
+# start NAME [CPU]: starts it, with one loop on that CPU alone if one is given, and
+# waits until it listens. Sets pid and port.
+start() {
+    local cpus=${2:+1} pin=${2:+taskset -c $2} tries
+    [ -n "$cpus" ] || cpus=$(nproc)
+    free_port
+    mkdir -p "$scratch/$1"
+    case $1 in
+    limit | control) set -- "$1" "$out/limit" -t "$cpus" "$port" ;;
+    gonet) set -- "$1" "$out/gonet" -addr "127.0.0.1:$port" ;;
+    fanout) set -- "$1" "$out/fanout" "$port" ;;
+    gameserverd) set -- "$1" "$server" serve ;;
+    *) echo "$1: no such server" >&2; return 1 ;;
+    esac
+    (
+        cd "$scratch/$1" || exit 1
+        export GOMAXPROCS=$cpus GAMESERVERD_LISTEN_TCP=127.0.0.1:$port GAMESERVERD_LOOP_COUNT=$cpus
+        export GAMESERVERD_LISTEN_ADMIN=$ADMIN GAMESERVERD_DATA_DIR=$PWD/data GAMESERVERD_LOG_LEVEL=warn
+        export GAMESERVERD_LIMITS_MAX_CONNECTIONS=100000
+        exec $rt $pin "${@:2}"
+    ) >>"$log" 2>&1 &
+    pid=$!
+    pids_started+=("$pid")
+    for tries in $(seq 100); do
+        kill -0 "$pid" 2>/dev/null || { echo "$1 ended at once" >&2; return 1; }
+        listening "$port" && return 0
+        sleep 0.1
+    done
+    echo "$1 does not listen on port $port" >&2
+    return 1
+}
+
+stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; true; }
+
+busy() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat; }       # in 1/100 s
+
+# quiet SECONDS: waits, at most that long, for 0.3 s with the CPUs idle.
+quiet() {
+    local end=$((SECONDS + $1)) was now
+    was=$(busy)
+    while sleep 0.3; now=$(busy); [ $((now - was)) -gt 3 ] && [ $SECONDS -lt $end ]; do was=$now; done
+}
+
+# field NAME: that number out of $json.
+field() { sed -n "s/.*\"$1\": \([-0-9.]*\).*/\1/p" <<<"$json"; }
+
+usage() { sed -n '2,/^cd /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
