@@ -1,0 +1,112 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/wire"
+)
+
+// What a client is told to wait before it tries again, before jitter.
+const (
+	defaultRetry  = time.Second
+	refusedRetry  = 5 * time.Second
+	shutdownRetry = time.Second
+)
+
+// closeSession ends a session for a reason of the server's own: the client is
+// told with sys.closing, the bytes are flushed, and the connection closes with
+// FIN. The player is offline at once.
+func (h *Hub) closeSession(s *session, why wire.Closing) {
+	if s.has(flagClosing) {
+		return
+	}
+	h.peers.Counters.count(why.Code)
+	h.peers.log.Info("session closed", zap.Uint64("conn", s.conn), zap.Uint64("uid", s.uid),
+		zap.String("code", why.Code), zap.String("why", why.Message), zap.Stringer("peer", h.link.Peer(s.conn)))
+	h.tellClosing(s, why)
+	s.flags |= flagClosing
+	gone := Errorf(Canceled, "the session was closed: %s", why.Code)
+	h.unbind(s, gone)
+	if s.ext != nil {
+		for _, c := range s.ext.calls {
+			c.end(gone)
+		}
+	}
+	h.link.Shutdown(s.conn)
+}
+
+func (h *Hub) tellClosing(s *session, why wire.Closing) {
+	frame := wire.AppendClosing(wire.BeginFrame(nil), why)
+	wire.EndFrame(frame, 0)
+	h.send(s, frame)
+}
+
+// protocolError ends a session whose bytes are no messages.
+func (h *Hub) protocolError(s *session, err error) {
+	code := wire.ProtocolError
+	var large tooLarge
+	if errors.As(err, &large) {
+		code = wire.FrameTooLarge
+	}
+	h.closeSession(s, wire.Closing{Code: code, Message: err.Error()})
+}
+
+// sweepSlots bounds how many sessions one sweep looks at, so that a million of
+// them do not hold the loop; the next sweep goes on from there.
+const sweepSlots = 64 << 10
+
+// sweepInterval is how long a tick lasts: an eighth of the shortest timeout.
+func (l *Limits) sweepInterval() time.Duration {
+	interval := time.Second
+	for _, d := range []time.Duration{l.LoginTimeout, l.IdleTimeout, l.FrameTimeout} {
+		if d > 0 {
+			interval = min(interval, d/8)
+		}
+	}
+	return max(interval, 10*time.Millisecond)
+}
+
+// sweep looks for sessions whose time is over, and comes again.
+func (h *Hub) sweep() {
+	h.tick++
+	slots := uint32(len(h.sessions.pages) * sessionsPerPage)
+	for n := uint32(0); n < min(slots, sweepSlots); n++ {
+		if h.swept >= slots {
+			h.swept = 0
+		}
+		if s := h.sessions.at(h.swept); s.conn != 0 && !s.has(flagClosing|flagMoving) {
+			h.checkTimes(s)
+		}
+		h.swept++
+	}
+	h.stop = h.loop.After(h.limits.sweepInterval(), h.sweep)
+}
+
+// checkTimes closes the session if it has been silent, half heard or unknown for
+// too long.
+func (h *Hub) checkTimes(s *session) {
+	limits := &h.limits
+	over := func(since uint32, d time.Duration) bool {
+		return d > 0 && since != 0 && time.Duration(h.tick-since)*limits.sweepInterval() > d
+	}
+	switch {
+	case s.has(flagRefused):
+		if s.opened+1 < h.tick {
+			h.peers.Counters.count(wire.TooManyConnections)
+			h.link.Close(s.conn)
+		}
+	case s.uid == 0 && over(s.opened, limits.LoginTimeout):
+		h.closeSession(s, wire.Closing{Code: wire.LoginTimeout, Reconnect: true, RetryAfter: defaultRetry,
+			Message: fmt.Sprintf("no login within %s", limits.LoginTimeout)})
+	case over(s.frameAt, limits.FrameTimeout):
+		h.closeSession(s, wire.Closing{Code: wire.IdleTimeout, Reconnect: true, RetryAfter: defaultRetry,
+			Message: fmt.Sprintf("a message that began has not ended within %s", limits.FrameTimeout)})
+	case !s.has(flagPaused) && over(s.lastIn, limits.IdleTimeout):
+		h.closeSession(s, wire.Closing{Code: wire.IdleTimeout, Reconnect: true, RetryAfter: defaultRetry,
+			Message: fmt.Sprintf("nothing received for %s", limits.IdleTimeout)})
+	}
+}

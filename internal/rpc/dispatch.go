@@ -1,0 +1,457 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/wire"
+)
+
+// receive handles one whole message that came from the session's client: it is
+// run now, or waits in the mailbox until those before it have ended.
+func (h *Hub) receive(s *session, raw []byte) {
+	m := &h.msg
+	if m.Kind == wire.Response {
+		h.answered(s, m)
+		return
+	}
+	method := h.methods[string(m.Method)]
+	if s.busy() && (method == nil || !method.Concurrent) {
+		h.enqueue(s, raw)
+		return
+	}
+	h.start(s, m, method, time.Time{})
+}
+
+// enqueue puts a message into the session's mailbox, and stops reading when
+// that is full.
+func (h *Hub) enqueue(s *session, raw []byte) {
+	box := &s.ext.box
+	box.push(raw, h.loop.Now())
+	h.peers.waiting.Add(1)
+	if box.count >= h.limits.MaxMailbox || box.size() >= h.limits.MaxMailboxBytes {
+		s.flags |= flagPaused
+		h.peers.Counters.MailboxFull.Add(1)
+		h.link.Pause(s.conn)
+	}
+}
+
+// next runs the messages that wait in the mailbox, until one of them ends later
+// or enough were run for one turn.
+func (h *Hub) next(s *session) {
+	conn := s.conn
+	for n := 0; s.conn == conn && s.ext != nil && s.ext.running == nil && s.ext.box.count > 0 && !s.has(flagClosing|flagMoving); n++ {
+		if n == messagesPerTurn {
+			h.loop.AddCallback(func() {
+				if s := h.session(conn); s != nil {
+					h.next(s)
+				}
+			})
+			return
+		}
+		raw, arrived := s.ext.box.pop()
+		h.peers.waiting.Add(-1)
+		// The message was validated when it came.
+		if err := h.msg.Parse(raw, h.limits.MaxElements); err != nil {
+			h.protocolError(s, err)
+			return
+		}
+		h.start(s, &h.msg, h.methods[string(h.msg.Method)], arrived)
+	}
+	if s.conn != conn {
+		return
+	}
+	h.reopen(s)
+	h.sessions.shrink(s)
+	h.loop.Enter(nil, 0)
+}
+
+// reopen reads on when the mailbox is half empty again.
+func (h *Hub) reopen(s *session) {
+	if !s.has(flagPaused) || s.has(flagClosing) {
+		return
+	}
+	if s.ext != nil && (s.ext.box.count > h.limits.MaxMailbox/2 || s.ext.box.size() > h.limits.MaxMailboxBytes/2) {
+		return
+	}
+	s.flags &^= flagPaused
+	s.lastIn = h.tick
+	h.link.Resume(s.conn)
+}
+
+// start runs one request or notification whose turn has come. arrived is when
+// it came, zero for right now.
+func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived time.Time) {
+	notify := m.Kind == wire.Notification
+	var meta wire.Meta
+	var deadline time.Time
+	if m.Meta != nil {
+		meta = wire.ParseMeta(m.Meta)
+		if arrived.IsZero() {
+			arrived = h.loop.Now()
+		}
+		deadline = deadlineOf(arrived, meta)
+	}
+	var refusal *Error
+	switch {
+	case method == nil:
+		refusal = Errorf(Unimplemented, "there is no method %q", m.Method)
+	case s.has(flagGoodbye):
+		refusal = &Error{Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)}
+	case s.uid == 0 && !method.Public:
+		refusal = Errorf(Unauthenticated, "%s needs a login: call auth.login first", method.Name)
+	case !deadline.IsZero() && !h.loop.Now().Before(deadline):
+		refusal = Errorf(DeadlineExceeded, "the time for %s was over before it began", method.Name)
+	}
+	switch {
+	case refusal != nil:
+		h.refuse(s, m.ID, notify, refusal)
+	case method.Sync != nil:
+		h.runPlain(s, m, method, meta, deadline)
+	default:
+		h.runLater(s, m, method, meta, deadline)
+	}
+}
+
+// deadlineOf is when the caller stops waiting: timeout_ms after arrival, zero
+// for never.
+func deadlineOf(arrived time.Time, meta wire.Meta) time.Time {
+	const longest = 365 * 24 * time.Hour
+	if !meta.HasTimeout {
+		return time.Time{}
+	}
+	wait := longest
+	if meta.TimeoutMS < uint64(longest/time.Millisecond) {
+		wait = time.Duration(meta.TimeoutMS) * time.Millisecond
+	}
+	return arrived.Add(wait)
+}
+
+// runPlain runs a method that ends before it returns. This is the hot path: no
+// allocation, no clock, no lock.
+func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time) {
+	conn, id, notify := s.conn, m.ID, m.Kind == wire.Notification
+	c := h.plainCall()
+	c.conn, c.uid = conn, s.uid
+	c.method, c.id, c.notify = method, id, notify
+	c.deadline = deadline
+	if meta.Traceparent != nil {
+		c.trace = traceID(meta.Traceparent)
+	}
+	h.loop.Enter(&method.Name, s.uid)
+	out := wire.AppendResult(wire.BeginFrame(h.scratch[:0]), id)
+	err := h.args.reset(method, m.Params)
+	if err == nil {
+		out, err = h.invokePlain(c, out)
+	}
+	h.drainInbox()
+	if s.conn == conn && !s.has(flagClosing) {
+		h.respond(s, c, out, err)
+	}
+	h.endPlain(c)
+}
+
+// plainCall is the Call for a method that ends before it returns: always the
+// same one, but a new one each time in builds that check its use.
+func (h *Hub) plainCall() *Call {
+	c := &h.call
+	if invariants {
+		c = new(Call)
+		c.hub.Store(h)
+	}
+	return c
+}
+
+// endPlain takes the call back from its method.
+func (h *Hub) endPlain(c *Call) {
+	if c.ctx != nil {
+		c.end(errCallEnded)
+	}
+	if invariants {
+		c.done = true
+		return
+	}
+	c.ctx, c.cancel, c.ended, c.trace = nil, nil, nil, ""
+}
+
+var errCallEnded = errors.New("rpc: the call has ended")
+
+// invokePlain runs the method's code and turns a panic into an error.
+func (h *Hub) invokePlain(c *Call, out []byte) (result []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			result, err = out, h.panicked(c, v)
+		}
+	}()
+	if h.peers.middleware == nil {
+		return c.method.Sync(c, &h.args, out)
+	}
+	err = h.peers.middleware.around(c, func() (err error) {
+		result, err = c.method.Sync(c, &h.args, out)
+		return err
+	})
+	return result, err
+}
+
+// panicError is the error of a method that panicked.
+type panicError struct{ value any }
+
+func (e panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// panicked logs a panic with its stack. Any goroutine.
+func (h *Hub) panicked(c *Call, v any) error {
+	h.peers.Counters.Panics.Add(1)
+	h.peers.log.Error("method panicked", zap.String("method", c.method.Name), zap.Uint64("uid", c.uid),
+		zap.String("trace", c.Trace()), zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+	return panicError{v}
+}
+
+// respond ends a call: with the response frame that out holds up to the end of
+// the result, or with err.
+func (h *Hub) respond(s *session, c *Call, out []byte, err error) {
+	if err == nil && len(out)-wire.HeaderLen > wire.MaxFrame {
+		err = fmt.Errorf("a result of %d bytes, at most %d can be sent", len(out)-wire.HeaderLen, wire.MaxFrame)
+	}
+	if h.peers.middleware != nil {
+		h.peers.middleware.after(c, err)
+	}
+	if err != nil {
+		h.refuse(s, c.id, c.notify, h.publicError(c, err))
+		return
+	}
+	if cap(out) <= maxScratch {
+		h.scratch = out[:0]
+	}
+	if !c.notify {
+		wire.EndFrame(out, 0)
+		h.send(s, out)
+	}
+}
+
+// refuse answers a request with an error; a notification has nobody to tell.
+func (h *Hub) refuse(s *session, id uint32, notify bool, e *Error) {
+	if notify {
+		h.peers.Counters.FailedNotifications.Add(1)
+		return
+	}
+	frame := wire.AppendErrorResponse(wire.BeginFrame(nil), id, e)
+	if len(frame)-wire.HeaderLen > wire.MaxFrame {
+		short := &Error{Code: e.Code, Message: "the error is too large to be sent", RetryAfter: e.RetryAfter}
+		frame = wire.AppendErrorResponse(wire.BeginFrame(nil), id, short)
+	}
+	wire.EndFrame(frame, 0)
+	h.send(s, frame)
+}
+
+// publicError is what the client is told of err. An error that is no answer of
+// the protocol is logged, and the client gets its trace id only.
+func (h *Hub) publicError(c *Call, err error) *Error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		if e.RetryAfter == 0 && (e.Code == ResourceExhausted || e.Code == Unavailable) {
+			withRetry := *e
+			withRetry.RetryAfter = defaultRetry
+			return &withRetry
+		}
+		return e
+	case errors.Is(err, context.DeadlineExceeded):
+		return Errorf(DeadlineExceeded, "the time for %s is over", c.method.Name)
+	case errors.Is(err, context.Canceled):
+		return Errorf(Canceled, "%s was canceled", c.method.Name)
+	}
+	var p panicError
+	if !errors.As(err, &p) { // a panic has been logged with its stack
+		h.peers.log.Error("method failed", zap.String("method", c.method.Name), zap.Uint64("uid", c.uid),
+			zap.String("trace", c.Trace()), zap.Error(err))
+	}
+	return &Error{Code: Internal, Message: "internal error", Data: map[string]any{"trace": c.Trace()}}
+}
+
+// runLater starts a method that ends later: one that returns a future, or a
+// blocking one.
+func (h *Hub) runLater(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time) {
+	x := h.sessions.extend(s)
+	if method.Concurrent && len(x.calls) >= h.limits.MaxConcurrent {
+		h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
+			Code: ResourceExhausted, RetryAfter: defaultRetry,
+			Message: fmt.Sprintf("%d calls of this session are under way, the limit is %d", len(x.calls), h.limits.MaxConcurrent),
+		})
+		h.sessions.shrink(s)
+		return
+	}
+	c := &Call{
+		conn: s.conn, uid: s.uid, method: method, id: m.ID, notify: m.Kind == wire.Notification,
+		now: h.loop.Now(), deadline: deadline, peer: h.link.Peer(s.conn), kind: orderedCall, trace: traceID(meta.Traceparent),
+	}
+	c.hub.Store(h)
+	if method.Concurrent {
+		c.kind = concurrentCall
+	} else {
+		x.running = c
+	}
+	x.calls = append(x.calls, c)
+	h.peers.underway.Add(1)
+	h.armDeadline(c)
+	h.loop.Enter(&method.Name, s.uid)
+	err := h.args.reset(method, m.Params)
+	if err == nil {
+		err = h.invokeLater(c)
+	}
+	if err != nil {
+		h.settle(c, nil, err)
+	}
+}
+
+// invokeLater starts the call's method and turns a panic into an error.
+func (h *Hub) invokeLater(c *Call) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = h.panicked(c, v)
+		}
+	}()
+	begin := func() error { return h.begunAsync(c) }
+	if c.method.Blocking != nil {
+		begin = func() error { return h.begunBlocking(c) }
+	}
+	if h.peers.middleware != nil {
+		return h.peers.middleware.around(c, begin)
+	}
+	return begin()
+}
+
+func (h *Hub) begunAsync(c *Call) error {
+	pending, err := c.method.Async(c, &h.args)
+	if err == nil {
+		pending.whenDone(c)
+	}
+	return err
+}
+
+func (h *Hub) begunBlocking(c *Call) error {
+	run, err := c.method.Blocking(c, &h.args)
+	if err != nil {
+		return err
+	}
+	work := func() {
+		result, err := h.runBlocking(c, run)
+		c.AddCallback(func() {
+			c.finish(func(out []byte) ([]byte, error) { return append(out, result...), nil }, err)
+		})
+	}
+	if !h.peers.workers.Submit(work) {
+		return &Error{Code: ResourceExhausted, Message: "all workers are busy", RetryAfter: defaultRetry}
+	}
+	return nil
+}
+
+// runBlocking runs a blocking method on a worker goroutine.
+func (h *Hub) runBlocking(c *Call, run func([]byte) ([]byte, error)) (result []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = h.panicked(c, v)
+		}
+	}()
+	if err := context.Cause(c.Context()); err != nil {
+		return nil, err // it waited for a worker until nobody was waiting for it
+	}
+	return run(nil)
+}
+
+// armDeadline answers deadline_exceeded when the call's time is over, whether or
+// not its method notices.
+func (h *Hub) armDeadline(c *Call) {
+	if c.deadline.IsZero() {
+		return
+	}
+	c.stopTime = h.loop.After(c.deadline.Sub(h.loop.Now()), func() {
+		c.end(context.DeadlineExceeded)
+		s := h.session(c.conn)
+		if c.done || c.answered || s == nil || s.has(flagClosing) {
+			return
+		}
+		c.answered = true
+		h.drainInbox()
+		h.refuse(s, c.id, c.notify, Errorf(DeadlineExceeded, "the time for %s is over", c.method.Name))
+	})
+}
+
+// finish ends a call that was started earlier and runs the session's next one.
+// Loop only.
+func (c *Call) finish(encode func([]byte) ([]byte, error), err error) {
+	if c.done {
+		return
+	}
+	h := c.hub.Load()
+	h.settle(c, encode, err)
+	if s := h.session(c.conn); s != nil {
+		h.next(s)
+		h.closeIfDone(s)
+	}
+}
+
+// settle answers a call and forgets it.
+func (h *Hub) settle(c *Call, encode func([]byte) ([]byte, error), err error) {
+	if c.stopTime != nil {
+		c.stopTime()
+	}
+	h.drainInbox()
+	if s := h.session(c.conn); s != nil {
+		h.answer(s, c, encode, err)
+		h.forget(s, c)
+	} else {
+		delete(h.orphans, c)
+	}
+	c.end(errCallEnded)
+	c.done = true
+	h.peers.underway.Add(-1)
+	h.peers.changed()
+}
+
+// answer sends the response of a call that was started earlier.
+func (h *Hub) answer(s *session, c *Call, encode func([]byte) ([]byte, error), err error) {
+	out := wire.AppendResult(wire.BeginFrame(h.scratch[:0]), c.id)
+	if err == nil {
+		out, err = h.encode(c, out, encode)
+	}
+	if c.answered || s.has(flagClosing) {
+		if h.peers.middleware != nil {
+			h.peers.middleware.after(c, err)
+		}
+		return
+	}
+	h.respond(s, c, out, err)
+}
+
+// encode appends a call's result; a panic in its encoder costs this call only.
+func (h *Hub) encode(c *Call, out []byte, encode func([]byte) ([]byte, error)) (result []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			result, err = out, h.panicked(c, v)
+		}
+	}()
+	return encode(out)
+}
+
+// forget takes an ended call off its session.
+func (h *Hub) forget(s *session, c *Call) {
+	x := s.ext
+	if i := slices.Index(x.calls, c); i >= 0 {
+		x.calls = slices.Delete(x.calls, i, i+1)
+	}
+	if x.running == c {
+		x.running = nil
+	}
+	if x.alone != nil && len(x.calls) == 1 {
+		alone := x.alone
+		x.alone = nil
+		alone()
+	}
+	h.sessions.shrink(s)
+}

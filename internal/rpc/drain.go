@@ -1,0 +1,173 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"gameserverd/wire"
+)
+
+// Drain says how the sessions are sent away when the server stops.
+type Drain struct {
+	Spread time.Duration // the goodbyes are spread over this long
+	Grace  time.Duration // how long a session may stay after its goodbye, to end what it has sent
+}
+
+// goodbye is the state of a hub's drain. Loop only.
+type goodbye struct {
+	begun bool
+	grace time.Duration
+}
+
+// goodbyeStep is how often a batch of goodbyes is said.
+const goodbyeStep = 10 * time.Millisecond
+
+// Drain sends every session its sys.closing, spread over d.Spread with jitter.
+// From then on its new requests are answered unavailable; it closes when it has
+// finished sending, or when d.Grace has passed, and all that it asked for has
+// been answered. Any goroutine.
+func (p *Peers) Drain(d Drain) {
+	for _, h := range p.hubs {
+		h.loop.AddCallback(func() { h.drain(d) })
+	}
+}
+
+func (h *Hub) drain(d Drain) {
+	if h.goodbye.begun {
+		return
+	}
+	h.goodbye = goodbye{begun: true, grace: d.Grace}
+	var conns []uint64
+	h.eachSession(func(s *session) { conns = append(conns, s.conn) })
+	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
+	steps := max(1, int(d.Spread/goodbyeStep))
+	h.sayGoodbyes(conns, (len(conns)+steps-1)/steps)
+}
+
+// sayGoodbyes says goodbye to the first batch of conns, and to the rest later.
+func (h *Hub) sayGoodbyes(conns []uint64, batch int) {
+	now := conns[:min(batch, len(conns))]
+	for _, conn := range now {
+		if s := h.session(conn); s != nil {
+			h.sayGoodbye(s)
+		}
+	}
+	if rest := conns[len(now):]; len(rest) > 0 {
+		h.loop.After(goodbyeStep, func() { h.sayGoodbyes(rest, batch) })
+	}
+}
+
+// sayGoodbye tells one session that the server goes away. One that is moving is
+// told where it arrives.
+func (h *Hub) sayGoodbye(s *session) {
+	if s.has(flagGoodbye | flagClosing | flagMoving) {
+		return
+	}
+	h.peers.Counters.count(wire.ServerShutdown)
+	h.drainInbox()
+	h.tellClosing(s, wire.Closing{Code: wire.ServerShutdown, Message: "the server is shutting down",
+		Reconnect: true, RetryAfter: h.peers.jitter(shutdownRetry)})
+	s.flags |= flagGoodbye
+	conn := s.conn
+	h.loop.After(h.goodbye.grace, func() {
+		if s := h.session(conn); s != nil {
+			s.flags |= flagRelease
+			h.closeIfDone(s)
+		}
+	})
+	h.closeIfDone(s)
+}
+
+// eachSession calls fn for every open session.
+func (h *Hub) eachSession(fn func(*session)) {
+	for _, page := range h.sessions.pages {
+		for i := range page {
+			if page[i].conn != 0 {
+				fn(&page[i])
+			}
+		}
+	}
+}
+
+// Quiet waits until no session is open and no call under way, or ctx ends. Any
+// goroutine but a loop's.
+func (p *Peers) Quiet(ctx context.Context) error {
+	for {
+		if p.Connections() == 0 && p.underway.Load() == 0 && p.moving.Load() == 0 {
+			return nil
+		}
+		select {
+		case <-p.changes:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// changed wakes Quiet to look again.
+func (p *Peers) changed() {
+	select {
+	case p.changes <- struct{}{}:
+	default:
+	}
+}
+
+// Abandoned is a call that the drain did not wait for.
+type Abandoned struct {
+	Method string
+	UID    uint64        // 0: not logged in
+	Age    time.Duration // since it began; 0: it was waiting for its turn
+}
+
+// Abandoned lists the calls that are under way or waiting for their turn, and
+// ends their contexts. Hubs whose loop does not answer before ctx ends are left
+// out, and their number is told. Any goroutine but a loop's.
+func (p *Peers) Abandoned(ctx context.Context) (calls []Abandoned, stuck int) {
+	lists := make(chan []Abandoned, len(p.hubs))
+	for _, h := range p.hubs {
+		if !h.loop.AddCallback(func() { lists <- h.abandon() }) {
+			lists <- nil
+		}
+	}
+	for n := range p.hubs {
+		select {
+		case list := <-lists:
+			calls = append(calls, list...)
+		case <-ctx.Done():
+			stuck = len(p.hubs) - n
+			return calls, stuck
+		}
+	}
+	slices.SortFunc(calls, func(a, b Abandoned) int { return cmp.Or(cmp.Compare(a.Method, b.Method), cmp.Compare(a.UID, b.UID)) })
+	return calls, 0
+}
+
+func (h *Hub) abandon() []Abandoned {
+	var list []Abandoned
+	cut := Errorf(Canceled, "the server stops")
+	add := func(c *Call) {
+		c.end(cut)
+		list = append(list, Abandoned{Method: c.method.Name, UID: c.uid, Age: max(h.loop.Now().Sub(c.now), 1)})
+	}
+	for c := range h.orphans {
+		add(c)
+	}
+	h.eachSession(func(s *session) {
+		if s.ext == nil {
+			return
+		}
+		for _, c := range s.ext.calls {
+			add(c)
+		}
+		for s.ext.box.count > 0 {
+			raw, _ := s.ext.box.pop()
+			if h.msg.Parse(raw, h.limits.MaxElements) == nil {
+				list = append(list, Abandoned{Method: string(h.msg.Method), UID: s.uid})
+			}
+		}
+	})
+	return list
+}

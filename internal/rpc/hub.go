@@ -1,0 +1,326 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/wire"
+)
+
+// Loop is what a Hub needs of the loop that owns it.
+type Loop interface {
+	AddCallback(fn func()) bool                       // any goroutine
+	After(d time.Duration, fn func()) (cancel func()) // loop only
+	Now() time.Time                                   // loop only: the turn's clock
+	Enter(label *string, who uint64)                  // loop only: names what runs, for the watchdog
+}
+
+// Link is what a Hub needs of the connections of its loop. A connection is known
+// by an id whose low 32 bits are its slot, a small number that is used again
+// after the connection's end. All methods are loop only; on an id that is no
+// longer open they do nothing.
+type Link interface {
+	Write(conn uint64, b []byte) bool // copies b
+	Pause(conn uint64)                // stop reading
+	Resume(conn uint64)               // offer what was kept, then read on
+	Yield(conn uint64)                // offer what was kept in the next turn
+	Close(conn uint64)                // now, without flushing
+	Shutdown(conn uint64)             // flush, FIN, close
+	Peer(conn uint64) netip.AddrPort
+	// Move takes the connection with all its bytes to another hub's loop, where
+	// adopted runs before any byte is offered: with its id there, or with 0 when
+	// that loop has closed.
+	Move(conn uint64, hub int, adopted func(conn uint64))
+}
+
+// Hub handles the sessions of one loop. It implements the handler of that loop's
+// connections: Opened, Data, EOF, Closed.
+type Hub struct {
+	// immutable after Connect
+	peers   *Peers
+	index   int
+	loop    Loop
+	link    Link
+	methods map[string]*Method
+	limits  Limits
+
+	// loop only
+	sessions sessions
+	uids     map[uint64]uint64 // the connection of each player whose home this hub is
+	orphans  map[*Call]struct{}
+	rooms    map[string]*room
+	call     Call         // the plain call that runs
+	args     Args         // its params
+	msg      wire.Message // the message being handled
+	walker   wire.Walker
+	scratch  []byte // the response being built
+	tick     uint32 // sweeps so far, counted from 1
+	swept    uint32 // the slot at which the next sweep goes on
+	stop     func() // cancels the next sweep
+	goodbye  goodbye
+	leave    func(*session) // takes a session out of its rooms
+
+	// any goroutine
+	inbox inbox
+	open  atomic.Int64 // sessions
+}
+
+// messagesPerTurn bounds how long one connection's backlog may hold the loop.
+const messagesPerTurn = 64
+
+// maxScratch is the largest response buffer that is kept for the next one.
+const maxScratch = 64 << 10
+
+// Opened begins a session for a new connection. Loop only.
+func (h *Hub) Opened(conn uint64) {
+	s := h.begin(conn)
+	s.opened, s.lastIn = h.tick, h.tick
+	if max := h.limits.MaxConnections; max > 0 && h.peers.Connections() > max {
+		s.flags |= flagRefused
+	}
+}
+
+func (h *Hub) begin(conn uint64) *session {
+	h.open.Add(1)
+	return h.sessions.open(conn)
+}
+
+// Data handles the bytes that have come on a connection and returns how many of
+// them it has used up: whole messages. Loop only.
+func (h *Hub) Data(conn uint64, b []byte) int {
+	s := h.session(conn)
+	if s == nil {
+		return len(b)
+	}
+	s.lastIn = h.tick
+	if s.framing == framingUnknown && !h.detect(s, b) {
+		return len(b)
+	}
+	used := h.messages(s, conn, b)
+	h.loop.Enter(nil, 0)
+	return used
+}
+
+// messages handles the whole messages in b, as many as are fair.
+func (h *Hub) messages(s *session, conn uint64, b []byte) int {
+	off := 0
+	for n := 0; ; n++ {
+		switch {
+		case s.conn != conn || s.has(flagClosing):
+			return len(b)
+		case s.has(flagPaused | flagMoving):
+			s.frameAt = 0
+			return off
+		case n == messagesPerTurn:
+			s.frameAt = 0
+			h.link.Yield(conn)
+			return off
+		}
+		raw, size, err := h.split(s, b[off:])
+		if err == nil && size > 0 {
+			err = h.msg.Parse(raw, h.limits.MaxElements)
+		}
+		if err != nil {
+			h.protocolError(s, err)
+			return len(b)
+		}
+		if size == 0 {
+			h.noteHalf(s, off, len(b))
+			return off
+		}
+		off += size
+		h.receive(s, raw)
+	}
+}
+
+// noteHalf remembers since when half a message has been waiting for its end.
+func (h *Hub) noteHalf(s *session, used, have int) {
+	switch {
+	case used == have:
+		s.frameAt = 0
+	case used > 0 || s.frameAt == 0:
+		s.frameAt = h.tick
+	}
+}
+
+// EOF notes that the client has finished sending: what it has asked for is still
+// answered, then the connection closes. Loop only.
+func (h *Hub) EOF(conn uint64) {
+	s := h.session(conn)
+	if s == nil {
+		return
+	}
+	s.flags |= flagEOF
+	h.forgetAsked(s, Errorf(Canceled, "the client has finished sending"))
+	h.closeIfDone(s)
+}
+
+// closeIfDone closes a session that has nothing more to say or hear.
+func (h *Hub) closeIfDone(s *session) {
+	if s.has(flagEOF|flagRelease) && !s.has(flagClosing|flagMoving) && s.quiet() {
+		s.flags |= flagClosing
+		h.link.Shutdown(s.conn)
+	}
+}
+
+// Closed ends the session of a connection that has closed, for the reason err.
+// Loop only.
+func (h *Hub) Closed(conn uint64, err error) {
+	s := h.session(conn)
+	if s == nil {
+		return
+	}
+	h.peers.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.Error(err))
+	if isSlowConsumer(err) {
+		h.peers.Counters.count(wire.SlowConsumer)
+		h.peers.log.Info("session closed", zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.String("code", wire.SlowConsumer), zap.Error(err))
+	}
+	gone := Errorf(Canceled, "the client has gone")
+	h.unbind(s, gone)
+	if x := s.ext; x != nil {
+		for _, c := range x.calls {
+			c.end(gone)
+			h.orphans[c] = struct{}{}
+		}
+		h.peers.waiting.Add(-int64(x.box.count))
+		if x.alone != nil {
+			x.alone() // finds no session, and fails the login
+		}
+	}
+	h.release(s)
+	h.peers.changed()
+}
+
+// isSlowConsumer reads the reason of a close that the connection layer decided.
+func isSlowConsumer(err error) bool {
+	var reasoned interface{ CloseReason() string }
+	return errors.As(err, &reasoned) && reasoned.CloseReason() == wire.SlowConsumer
+}
+
+// release frees the session's record.
+func (h *Hub) release(s *session) {
+	*s = session{}
+	h.open.Add(-1)
+}
+
+// send writes one message, given as a frame, in the session's own framing.
+func (h *Hub) send(s *session, frame []byte) {
+	if s.framing == framingStream {
+		frame = frame[wire.HeaderLen:]
+	}
+	if s.framing != framingUnknown {
+		h.link.Write(s.conn, frame)
+	}
+}
+
+// encodeNotification builds a notification's frame from Go values.
+func encodeNotification(method string, params []any) ([]byte, error) {
+	frame := wire.AppendNotification(wire.BeginFrame(nil), method)
+	return endFrame(appendParams(frame, method, params))
+}
+
+// appendParams appends an array of Go values.
+func appendParams(b []byte, method string, params []any) ([]byte, error) {
+	b = wire.AppendArray(b, len(params))
+	var err error
+	for i, p := range params {
+		if b, err = wire.AppendAny(b, p); err != nil {
+			return nil, fmt.Errorf("rpc: param %d of %s: %w", i+1, method, err)
+		}
+	}
+	return b, nil
+}
+
+// endFrame completes a frame that begins at b[0].
+func endFrame(b []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if n := len(b) - wire.HeaderLen; n > wire.MaxFrame {
+		return nil, fmt.Errorf("rpc: a message of %d bytes, at most %d can be sent", n, wire.MaxFrame)
+	}
+	wire.EndFrame(b, 0)
+	return b, nil
+}
+
+// delivery is something for a hub's sessions that comes from elsewhere.
+type delivery struct {
+	frame []byte   // a message for uid, or for each of conns
+	uid   uint64   // a player whose home is this hub
+	conns []uint64 // connections of this hub
+	act   func()   // or something else to do, in the same order
+}
+
+// inbox is the queue of deliveries of a hub. Everything that is sent to a
+// hub's sessions from elsewhere passes through it, so it arrives in the order it
+// was sent; and since responses are written only when the inbox is empty, what a
+// handler sends before it returns arrives before its response.
+type inbox struct {
+	waiting atomic.Int32
+
+	mu    sync.Mutex
+	items []delivery
+	spare []delivery // loop only: the slice that the next swap puts in
+}
+
+// deliver puts d into the inbox. Any goroutine.
+func (h *Hub) deliver(d delivery) bool {
+	h.inbox.mu.Lock()
+	h.inbox.items = append(h.inbox.items, d)
+	first := len(h.inbox.items) == 1
+	h.inbox.waiting.Store(int32(len(h.inbox.items)))
+	h.inbox.mu.Unlock()
+	return !first || h.loop.AddCallback(h.drainInbox)
+}
+
+// drainInbox delivers what is in the inbox. Loop only.
+func (h *Hub) drainInbox() {
+	if h.inbox.waiting.Load() == 0 {
+		return
+	}
+	h.inbox.mu.Lock()
+	items := h.inbox.items
+	h.inbox.items = h.inbox.spare[:0]
+	h.inbox.waiting.Store(0)
+	h.inbox.mu.Unlock()
+	h.inbox.spare = nil
+	for i := range items {
+		d := &items[i]
+		if d.act != nil {
+			d.act()
+		} else {
+			h.sendEach(d)
+		}
+	}
+	clear(items)
+	if cap(items) <= 4096 {
+		h.inbox.spare = items[:0]
+	}
+}
+
+// sendEach writes a delivery's frame to everyone it is for.
+func (h *Hub) sendEach(d *delivery) {
+	if d.uid != 0 {
+		if s := h.session(h.uids[d.uid]); s != nil && !s.has(flagClosing) {
+			h.send(s, d.frame)
+		}
+		return
+	}
+	bare := d.frame[wire.HeaderLen:]
+	for _, conn := range d.conns {
+		s := h.session(conn)
+		switch {
+		case s == nil || s.has(flagClosing):
+		case s.framing == framingStream:
+			h.link.Write(conn, bare)
+		default:
+			h.link.Write(conn, d.frame)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package rpc
+
+import (
+	"gameserverd/internal/future"
+	"gameserverd/wire"
+)
+
+// login binds the session of c to uid on uid's home hub, where it moves first if
+// it is elsewhere.
+func (h *Hub) login(s *session, c *Call, uid uint64) *future.Future[struct{}] {
+	done := future.New[struct{}]()
+	home := h.peers.home(uid)
+	if home == h {
+		h.bind(s, c, uid)
+		done.Resolve(struct{}{})
+		return done
+	}
+	s.flags |= flagMoving
+	h.link.Pause(s.conn)
+	conn := c.conn
+	// Not from within the bytes that asked for it, and not while other calls of
+	// this session are under way: they end where they began.
+	move := func() {
+		h.loop.AddCallback(func() { h.move(conn, c, uid, home, done) })
+	}
+	if len(s.ext.calls) == 1 {
+		move()
+	} else {
+		s.ext.alone = move
+	}
+	return done
+}
+
+// move takes the session and its connection to the home hub.
+func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Future[struct{}]) {
+	s := h.session(conn)
+	if s == nil || s.has(flagClosing) {
+		done.Fail(Errorf(Canceled, "the client has gone"))
+		return
+	}
+	was := *s
+	if c.stopTime != nil {
+		c.stopTime()
+	}
+	h.release(s)
+	h.peers.moving.Add(1)
+	h.link.Move(conn, home.index, func(arrived uint64) {
+		defer h.peers.moving.Add(-1)
+		home.adopt(arrived, was, c, uid)
+		done.Resolve(struct{}{})
+	})
+}
+
+// adopt makes the session that another hub has given away this hub's own.
+func (h *Hub) adopt(conn uint64, was session, c *Call, uid uint64) {
+	c.conn = conn
+	c.hub.Store(h)
+	if conn == 0 { // the loop has closed, or the connection could not be taken
+		h.orphans[c] = struct{}{}
+		c.end(Errorf(Canceled, "the connection could not be moved"))
+		return
+	}
+	s := h.begin(conn)
+	*s = was
+	s.conn = conn
+	s.flags &^= flagMoving
+	s.lastIn, s.opened, s.frameAt = h.tick, h.tick, 0
+	h.armDeadline(c)
+	h.bind(s, c, uid)
+	switch {
+	case s.has(flagPaused):
+	default:
+		h.link.Resume(conn)
+	}
+	if h.goodbye.begun {
+		h.sayGoodbye(s)
+	}
+}
+
+// bind gives the session its uid on its home hub; the newest login wins at once.
+func (h *Hub) bind(s *session, c *Call, uid uint64) {
+	if old := h.session(h.uids[uid]); old != nil {
+		h.closeSession(old, wire.Closing{Code: wire.Replaced, Message: "the player has logged in on another connection"})
+	}
+	h.uids[uid] = s.conn
+	s.uid = uid
+	c.uid = uid
+	h.peers.online.Add(1)
+}
+
+// unbind takes the session's uid from it: the player is no longer here.
+func (h *Hub) unbind(s *session, why *Error) {
+	if s.uid == 0 {
+		return
+	}
+	h.forgetAsked(s, why)
+	h.leaveRooms(s)
+	if h.uids[s.uid] == s.conn {
+		delete(h.uids, s.uid)
+	}
+	h.peers.online.Add(-1)
+	s.uid = 0
+	s.opened = h.tick
+}

@@ -1,0 +1,264 @@
+package rpc
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/future"
+	"gameserverd/wire"
+)
+
+// Limits are the bounds that a server holds its clients to, and what it does at
+// each is named on the protocol page. A duration of 0 is no limit.
+type Limits struct {
+	MaxConnections  int // sessions of the process; 0: no limit. Over it: too_many_connections
+	MaxFrame        int // bytes of one message, 1 to wire.MaxFrame. Over it: frame_too_large
+	MaxElements     int // values in one message. Over it: protocol_error
+	MaxMailbox      int // messages that wait in one session. At it: reading stops
+	MaxMailboxBytes int // their bytes. At it: reading stops
+	MaxConcurrent   int // calls of concurrent methods under way in one session. Over it: resource_exhausted
+
+	LoginTimeout time.Duration // from connect or logout to login. Over it: login_timeout
+	IdleTimeout  time.Duration // with nothing received. Over it: idle_timeout
+	FrameTimeout time.Duration // from a message's first bytes to its last. Over it: idle_timeout
+}
+
+// Workers runs blocking methods.
+type Workers interface {
+	// Submit runs fn on another goroutine soon; false when its queue is full.
+	Submit(fn func()) bool
+}
+
+// Options is what Peers are made from.
+type Options struct {
+	Registry   *Registry
+	Limits     Limits
+	Protocols  []string // the framings served, of "frames" and "stream"
+	Workers    Workers
+	Middleware []Middleware
+	Log        *zap.Logger
+}
+
+// Peers is everybody who is connected to this process: the directory that finds
+// a player's session by uid, on whichever hub it is.
+type Peers struct {
+	// immutable after Start
+	registry   *Registry
+	limits     Limits
+	protocols  []string
+	workers    Workers
+	middleware chain
+	log        *zap.Logger
+	hubs       []*Hub
+
+	// any goroutine
+	Counters Counters
+	underway atomic.Int64 // calls that have begun and not ended, either way
+	waiting  atomic.Int64 // messages in mailboxes
+	moving   atomic.Int64 // sessions between two hubs
+	online   atomic.Int64 // sessions with a uid
+	changes  chan struct{}
+}
+
+// NewPeers returns Peers without hubs. The registry may still be filled until
+// Start.
+func NewPeers(o Options) *Peers {
+	return &Peers{
+		registry: o.Registry, limits: o.Limits, protocols: o.Protocols, workers: o.Workers,
+		middleware: chain(o.Middleware), log: o.Log, changes: make(chan struct{}, 1),
+	}
+}
+
+// AddHub makes the hub of one more loop. Its link is set by Connect. Before Start
+// only.
+func (p *Peers) AddHub(loop Loop) *Hub {
+	h := &Hub{
+		peers: p, index: len(p.hubs), loop: loop, methods: p.registry.methods, limits: p.limits,
+		uids: make(map[uint64]uint64), orphans: make(map[*Call]struct{}), rooms: make(map[string]*room), tick: 1,
+	}
+	h.call.hub.Store(h)
+	p.hubs = append(p.hubs, h)
+	return h
+}
+
+// Connect gives the hub its connections. Before Start only.
+func (h *Hub) Connect(link Link) { h.link = link }
+
+// Start freezes the registry and starts each hub's clock. The hubs take bytes
+// from then on. Any goroutine, once.
+func (p *Peers) Start() {
+	p.registry.Freeze()
+	for _, h := range p.hubs {
+		h.loop.AddCallback(h.sweep)
+	}
+}
+
+// home is the hub where all code for uid runs.
+func (p *Peers) home(uid uint64) *Hub { return p.hubs[p.homeIndex(hashUID(uid))] }
+
+// homeIndex spreads a hash over the hubs.
+func (p *Peers) homeIndex(hash uint64) int {
+	return int((hash >> 32) * uint64(len(p.hubs)) >> 32)
+}
+
+// hashUID is Fibonacci hashing: uids that follow one another spread evenly.
+func hashUID(uid uint64) uint64 { return uid * 0x9e3779b97f4a7c15 }
+
+// Notify sends a notification to the client of uid; if the player is not online
+// it goes nowhere. An error says that the params cannot be encoded. Any
+// goroutine.
+func (p *Peers) Notify(uid uint64, method string, params ...any) error {
+	frame, err := encodeNotification(method, params)
+	if err != nil {
+		return err
+	}
+	if uid != 0 {
+		p.home(uid).deliver(delivery{uid: uid, frame: frame})
+	}
+	return nil
+}
+
+// NotifyMany sends a notification, encoded once, to each of uids who is online.
+// Any goroutine.
+func (p *Peers) NotifyMany(uids []uint64, method string, params ...any) error {
+	frame, err := encodeNotification(method, params)
+	if err != nil {
+		return err
+	}
+	byHub := make([][]uint64, len(p.hubs))
+	for _, uid := range uids {
+		i := p.homeIndex(hashUID(uid))
+		byHub[i] = append(byHub[i], uid)
+	}
+	for i, uids := range byHub {
+		if len(uids) == 0 {
+			continue
+		}
+		h := p.hubs[i]
+		h.deliver(delivery{act: func() {
+			for _, uid := range uids {
+				if uid != 0 {
+					h.sendEach(&delivery{uid: uid, frame: frame})
+				}
+			}
+		}})
+	}
+	return nil
+}
+
+// Call calls a method of the client of uid and resolves to its result. It fails
+// with failed_precondition when the player is not online, deadline_exceeded when
+// the answer does not come within timeout, canceled when the client goes, or
+// with the error that the client answers. Any goroutine.
+func (p *Peers) Call(uid uint64, timeout time.Duration, method string, params ...any) *future.Future[Raw] {
+	if uid == 0 {
+		return future.Failed[Raw](Errorf(InvalidArgument, "uid 0 is nobody"))
+	}
+	encoded, err := appendParams(nil, method, params)
+	if err != nil {
+		return future.Failed[Raw](err)
+	}
+	done := future.New[Raw]()
+	h := p.home(uid)
+	if !h.deliver(delivery{act: func() { h.ask(uid, timeout, method, encoded, done) }}) {
+		done.Fail(Errorf(Unavailable, "the server is shutting down"))
+	}
+	return done
+}
+
+// CallAs is Peers.Call with the result decoded as a T, on the loop of on. A
+// result that is no T fails with invalid_argument. Any goroutine.
+func CallAs[T any](p *Peers, on future.Poster, uid uint64, timeout time.Duration, method string, params ...any) *future.Future[T] {
+	return future.Map(p.Call(uid, timeout, method, params...), on, func(raw Raw) (T, error) {
+		var v T
+		if err := wire.Unmarshal(raw, &v); err != nil {
+			return v, Errorf(InvalidArgument, "player %d answered %s with %s: %s", uid, method, wire.TypeName(raw), plainDecodeError(err))
+		}
+		return v, nil
+	})
+}
+
+// Post runs fn on uid's home loop, where all code for that player runs. It
+// reports false when the loop has closed. Any goroutine.
+func (p *Peers) Post(uid uint64, fn func()) bool { return p.home(uid).loop.AddCallback(fn) }
+
+// Kick closes the session of uid, if there is one, and tells the client why. Any
+// goroutine.
+func (p *Peers) Kick(uid uint64, why wire.Closing) {
+	if uid == 0 {
+		return
+	}
+	h := p.home(uid)
+	h.deliver(delivery{act: func() {
+		if s := h.session(h.uids[uid]); s != nil {
+			h.closeSession(s, why)
+		}
+	}})
+}
+
+// Online is the number of sessions with a uid. Any goroutine.
+func (p *Peers) Online() int { return int(p.online.Load()) }
+
+// Connections is the number of open sessions. Any goroutine.
+func (p *Peers) Connections() int {
+	n := int64(0)
+	for _, h := range p.hubs {
+		n += h.open.Load()
+	}
+	return int(n)
+}
+
+// Underway is the number of calls that have begun and not ended. Any goroutine.
+func (p *Peers) Underway() int { return int(p.underway.Load()) }
+
+// jitter spreads what many clients are told to wait: d to 3 d.
+func (p *Peers) jitter(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(2*int64(d)))
+}
+
+// Counters count what has no caller to be told. Any goroutine.
+type Counters struct {
+	FailedNotifications atomic.Int64 // notifications from clients that failed or name no method
+	StrayResponses      atomic.Int64 // responses that nobody waits for
+	MailboxFull         atomic.Int64 // times that reading stopped at a full mailbox
+	Panics              atomic.Int64 // methods that panicked
+
+	closed [len(closingCodes)]atomic.Int64
+}
+
+// closingCodes are the codes of the protocol page, section 4.
+var closingCodes = [...]string{
+	wire.ProtocolError, wire.FrameTooLarge, wire.LoginTimeout, wire.IdleTimeout, wire.SlowConsumer,
+	wire.RateLimited, wire.TooManyConnections, wire.Replaced, wire.Kicked, wire.ServerShutdown,
+}
+
+// count notes a session that the server closes; a code of the operator's own
+// counts as kicked.
+func (c *Counters) count(code string) {
+	for i, known := range closingCodes {
+		if known == code {
+			c.closed[i].Add(1)
+			return
+		}
+	}
+	c.count(wire.Kicked)
+}
+
+// Closed is how many sessions the server has closed, by code. Any goroutine.
+func (c *Counters) Closed() map[string]int64 {
+	closed := make(map[string]int64, len(closingCodes))
+	for i, code := range closingCodes {
+		closed[code] = c.closed[i].Load()
+	}
+	return closed
+}
+
+// String is for logs.
+func (c *Counters) String() string {
+	return fmt.Sprintf("failed notifications %d, stray responses %d, full mailboxes %d, panics %d, closed %v",
+		c.FailedNotifications.Load(), c.StrayResponses.Load(), c.MailboxFull.Load(), c.Panics.Load(), c.Closed())
+}
