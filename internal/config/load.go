@@ -1,0 +1,157 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/viper"
+
+	"gameserverd/internal/nearest"
+)
+
+// DefaultFile is read when no file is named and it is there.
+const DefaultFile = "configs/gameserverd.yaml"
+
+const envPrefix = "GAMESERVERD_"
+
+// maxFile bounds the file: a wrong path may be anything, /dev/zero included.
+const maxFile = 1 << 20
+
+// Load returns the defaults, overlaid by the file at path (YAML; "": no file),
+// overlaid by the environment. Everything that is wrong in the file, the
+// environment or their combination is reported together: the error is then
+// Problems. A file that cannot be read is any other error. Any goroutine.
+func Load(path string) (*Config, error) {
+	var raw []byte
+	if path != "" {
+		var err error
+		if raw, err = read(path); err != nil {
+			return nil, err
+		}
+	}
+	return parse(path, raw)
+}
+
+// parse is Load with the file in memory.
+func parse(path string, raw []byte) (*Config, error) {
+	v := viper.New()
+	v.AllowEmptyEnv(true) // GAMESERVERD_LISTEN_ADMIN= turns the admin server off
+	v.SetConfigType("yaml")
+	for _, f := range fields() {
+		v.SetDefault(f.key, f.def)
+		if err := v.BindEnv(f.key, f.env()); err != nil {
+			return nil, err
+		}
+	}
+	scan := scanner{path: path, lines: map[string]string{}, values: map[string]any{}}
+	scan.document(raw)
+	if err := v.MergeConfigMap(scan.values); err != nil {
+		return nil, err
+	}
+	problems := append(scan.problems, unknownEnv()...)
+
+	// Values are taken key by key rather than unmarshalled together, so that
+	// every bad one is found, and said in our words.
+	c := Default()
+	c.sources = map[string]string{}
+	for _, f := range fields() {
+		where := scan.lines[f.key]
+		if _, ok := os.LookupEnv(f.env()); ok {
+			where = f.env()
+		}
+		if where == "" || problems.has(f.key, where) {
+			continue
+		}
+		value := v.Get(f.key)
+		if !f.set(c, value) {
+			problems = append(problems, Problem{Key: f.key, Value: show(value), Where: where, Allowed: f.allowed()})
+			continue
+		}
+		c.sources[f.key] = where
+	}
+	problems = append(problems, c.together()...)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return c, nil
+}
+
+// Validate checks a Config that was not made by Load, or was changed after it,
+// as Load does. The error is Problems. Any goroutine that owns c.
+func (c *Config) Validate() error {
+	var problems Problems
+	scratch := new(Config)
+	for _, f := range fields() {
+		if s := f.format(c); !f.set(scratch, s) {
+			problems = append(problems, Problem{Key: f.key, Value: show(s), Allowed: f.allowed()})
+		}
+	}
+	problems = append(problems, c.together()...)
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// together holds the rules that join several keys.
+func (c *Config) together() (problems Problems) {
+	if c.Auth.Mode != "dev" {
+		return nil
+	}
+	refuse := func(key, address string) {
+		problems = append(problems, Problem{
+			Key: key, Value: show(address), Where: c.sources[key],
+			Allowed: "127.0.0.1, [::1], localhost or unix:/path while auth.mode is dev, which lets anyone be any player",
+		})
+	}
+	for _, address := range c.Listen.TCP {
+		if !isLocal(address) {
+			refuse("listen.tcp", address)
+		}
+	}
+	if c.Listen.Admin != "" && !isLocal(c.Listen.Admin) {
+		refuse("listen.admin", c.Listen.Admin)
+	}
+	return problems
+}
+
+func read(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	defer file.Close()
+	raw, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	if len(raw) > maxFile {
+		return nil, fmt.Errorf("config file: %s has more than %d bytes", path, maxFile)
+	}
+	return raw, nil
+}
+
+// unknownEnv reports variables with our prefix that name no key: most likely a
+// setting that someone believes to be in force.
+func unknownEnv() (problems Problems) {
+	var known []string // without the prefix, which must not count as likeness
+	for _, f := range fields() {
+		known = append(known, strings.TrimPrefix(f.env(), envPrefix))
+	}
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		rest, ours := strings.CutPrefix(name, envPrefix)
+		if !ours || slices.Contains(known, rest) {
+			continue
+		}
+		p := Problem{Key: name, Value: show(value), Where: "environment", Allowed: noSuchKey}
+		if near := nearest.Name(rest, known); near != "" {
+			p.Nearest = envPrefix + near
+		}
+		problems = append(problems, p)
+	}
+	return problems
+}
