@@ -1,0 +1,102 @@
+package loop
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The array that events are fetched into grows when a wait fills it: a full one means that more are ready.
+const (
+	minEvents = 256
+	maxEvents = 4096
+)
+
+// fewEvents is up to how many events of the last wait make the next one look before it blocks: with a few busy peers the next
+// request is often there already, with many the look only makes the batches smaller.
+const fewEvents = 8
+
+// turn is one round of the loop, in Tornado's order: the callbacks that were queued when it began; the timers that are due, decided
+// before any runs; the hooks; then the wait and the events. Nothing that these add runs in the same round, so none starves another.
+func (l *Loop) turn() error {
+	l.runCallbacks()
+	l.runTimers()
+	l.runHooks()
+	// After the hooks, so that what the last turn has written is flushed before Start returns.
+	if l.stopping.Load() {
+		return nil
+	}
+	n, err := l.wait()
+	if err != nil {
+		return err
+	}
+	l.readClock()
+	l.busy = n > 0 && n <= fewEvents
+	l.eventAt, l.eventsN = 0, n
+	for l.eventAt < l.eventsN {
+		l.dispatch()
+	}
+	if n == len(l.events) && n < maxEvents {
+		l.events = make([]unix.EpollEvent, 2*n)
+	}
+	return nil
+}
+
+func (l *Loop) runHooks() {
+	for l.hookAt = 0; l.hookAt < len(l.hooks); {
+		l.runHooksOnce()
+	}
+}
+
+// runHooksOnce runs hooks until the last or a panic.
+func (l *Loop) runHooksOnce() {
+	defer l.caught()
+	for l.hookAt < len(l.hooks) {
+		fn := l.hooks[l.hookAt]
+		l.hookAt++
+		l.pace.step()
+		fn()
+	}
+}
+
+// wait fetches events: without blocking if callbacks or due timers wait, else until an event, the next timer or a wake-up.
+func (l *Loop) wait() (int, error) {
+	if l.callbacksWait() {
+		return l.poll(0)
+	}
+	if l.busy {
+		if n, err := l.poll(0); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	timeout := time.Duration(-1)
+	if next, ok := l.timers.next(); ok {
+		// The turn's clock is as old as the turn: a wait reckoned from it would end that much too late.
+		l.readClock()
+		timeout = max(0, time.Duration(next-l.mono))
+	}
+	if l.started.Load() && l.started.Swap(false) {
+		// A goroutine was made runnable by this turn, on this processor's queue. Letting it in now takes less than a microsecond;
+		// blocking first leaves it until the processor is taken back from the system call.
+		runtime.Gosched()
+	}
+	// The order is what makes wakeUp sound: first say that we wait, then look once more.
+	l.waiting.Store(true)
+	if l.callbacksWait() || l.stopping.Load() {
+		timeout = 0
+	}
+	l.pace.rest()
+	n, err := l.poll(timeout)
+	l.waiting.Store(false)
+	l.pace.step()
+	return n, err
+}
+
+func (l *Loop) poll(timeout time.Duration) (int, error) {
+	n, err := l.poller.Wait(l.events, timeout)
+	if err == unix.EINTR {
+		return 0, nil
+	}
+	return n, err
+}
