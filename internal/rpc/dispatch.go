@@ -192,6 +192,12 @@ func (h *Hub) invokePlain(c *Call, out []byte) (result []byte, err error) {
 	if h.peers.middleware == nil {
 		return c.method.Sync(c, &h.args, out)
 	}
+	return h.invokeWrapped(c, out)
+}
+
+// invokeWrapped runs a plain method inside the middleware. It stands alone since
+// its closure would put the result of every call on the heap.
+func (h *Hub) invokeWrapped(c *Call, out []byte) (result []byte, err error) {
 	err = h.peers.middleware.around(c, func() (err error) {
 		result, err = c.method.Sync(c, &h.args, out)
 		return err
