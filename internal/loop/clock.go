@@ -20,7 +20,8 @@ func (l *Loop) readClock() {
 	}
 }
 
-// Time returns the time at which this turn began: it was read after the last wait, and again after every 64 callbacks. Loop only.
+// Time returns the time at which this turn began: it was read after the last wait, and again after every 64 callbacks.
+// Before Start, it is when the loop was made. Loop only.
 func (l *Loop) Time() time.Time {
 	l.assertLoop("Time")
 	return l.now

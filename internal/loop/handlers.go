@@ -38,7 +38,7 @@ type handlers struct {
 	slots []slot             // by descriptor
 	who   []registered       // by slot.who; 0 is nobody
 	free  []uint32           // of who
-	known map[Handler]uint32 // those of who that can be map keys
+	known map[Handler]uint32 // the shared ones of who
 }
 
 type slot struct {
@@ -49,8 +49,8 @@ type slot struct {
 
 type registered struct {
 	h      Handler
-	fds    int // how many slots name it
-	shared bool
+	fds    int  // how many slots name it
+	shared bool // a pointer, which may come again for another descriptor
 }
 
 func (t *handlers) init() {
@@ -75,7 +75,7 @@ func (t *handlers) grow(fd int) *slot {
 
 // hold returns the index of h in who, for one more descriptor.
 func (t *handlers) hold(h Handler) uint32 {
-	shared := reflect.TypeOf(h).Comparable()
+	shared := reflect.TypeOf(h).Kind() == reflect.Pointer // other kinds may not be comparable
 	if shared {
 		if i, ok := t.known[h]; ok {
 			t.who[i].fds++
@@ -181,7 +181,8 @@ func (l *Loop) RemoveHandler(fd int) {
 
 // control hands (fd, generation) to epoll, which gives them back with each event.
 func (l *Loop) control(op, fd int, ev Events, gen uint32) error {
-	err := l.poller.Control(op, fd, &unix.EpollEvent{Events: uint32(ev), Fd: int32(fd), Pad: int32(gen)})
+	l.asked = unix.EpollEvent{Events: uint32(ev), Fd: int32(fd), Pad: int32(gen)}
+	err := l.poller.Control(op, fd, &l.asked)
 	if err != nil {
 		return fmt.Errorf("loop: epoll_ctl of descriptor %d: %w", fd, err)
 	}

@@ -86,7 +86,8 @@ type Loop struct {
 	hookAt  int
 	timers  timers
 	fds     handlers
-	events  []unix.EpollEvent
+	asked   unix.EpollEvent   // what control hands over; here, since it would be allocated each time
+	events  []unix.EpollEvent // fetched by the last wait; eventAt is the next to report
 	eventAt int
 	eventsN int
 	now     time.Time // this turn's clock
@@ -182,7 +183,7 @@ func (l *Loop) run() error {
 	defer l.watch()()
 	l.readClock()
 	for {
-		if err := l.turn(); err != nil || l.stopping.Load() {
+		if stopped, err := l.turn(); stopped || err != nil {
 			return err
 		}
 	}

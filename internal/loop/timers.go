@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -142,13 +143,13 @@ func (h *timers) rebuild() {
 // called in this turn, even if its time has passed. One that an earlier one removes is not called at all.
 func (l *Loop) runTimers() {
 	h := &l.timers
-	if len(h.heap) == 0 || h.heap[0].when > l.mono {
-		return
-	}
 	for len(h.heap) > 0 && h.heap[0].when <= l.mono {
 		if x := h.pop(); x.t.fn != nil {
 			h.due = append(h.due, x.t)
 		}
+	}
+	if len(h.due) == 0 {
+		return
 	}
 	for h.dueAt < len(h.due) {
 		l.runDue()
@@ -183,7 +184,7 @@ func (l *Loop) runDue() {
 func (l *Loop) CallAt(t time.Time, fn func()) *Timeout {
 	l.assertLoop("CallAt")
 	to := &Timeout{fn: fn}
-	l.timers.push(l.mono+int64(t.Sub(l.now)), to)
+	l.timers.push(addSaturated(l.mono, t.Sub(l.now)), to)
 	return to
 }
 
@@ -198,11 +199,15 @@ func (l *Loop) CallLater(d time.Duration, fn func()) *Timeout {
 
 // after returns the time d from now.
 func (l *Loop) after(d time.Duration) int64 {
-	now := max(l.mono, int64(l.clock.Now().Sub(l.base)))
-	if when := now + int64(d); d <= 0 || when > now {
-		return when
+	return addSaturated(max(l.mono, int64(l.clock.Now().Sub(l.base))), d)
+}
+
+// addSaturated returns now+d; what lies beyond all time is never, and not at once.
+func addSaturated(now int64, d time.Duration) int64 {
+	if d > 0 && now > math.MaxInt64-int64(d) {
+		return math.MaxInt64
 	}
-	return 1<<63 - 1 // never, rather than at once
+	return now + int64(d)
 }
 
 // AddTimeout is CallAt for a time.Time and CallLater for a time.Duration, as Tornado's add_timeout is; it panics on anything else,

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"runtime"
 	"time"
 
@@ -19,17 +20,18 @@ const fewEvents = 8
 
 // turn is one round of the loop, in Tornado's order: the callbacks that were queued when it began; the timers that are due, decided
 // before any runs; the hooks; then the wait and the events. Nothing that these add runs in the same round, so none starves another.
-func (l *Loop) turn() error {
+//
+// It returns stopped right before it would wait: what the events of the last turn have queued still runs, and is flushed.
+func (l *Loop) turn() (stopped bool, err error) {
 	l.runCallbacks()
 	l.runTimers()
 	l.runHooks()
-	// After the hooks, so that what the last turn has written is flushed before Start returns.
 	if l.stopping.Load() {
-		return nil
+		return true, nil
 	}
 	n, err := l.wait()
 	if err != nil {
-		return err
+		return false, fmt.Errorf("loop %s: waiting for events: %w", l.name, err)
 	}
 	l.readClock()
 	l.busy = n > 0 && n <= fewEvents
@@ -40,7 +42,7 @@ func (l *Loop) turn() error {
 	if n == len(l.events) && n < maxEvents {
 		l.events = make([]unix.EpollEvent, 2*n)
 	}
-	return nil
+	return false, nil
 }
 
 func (l *Loop) runHooks() {
@@ -66,6 +68,7 @@ func (l *Loop) wait() (int, error) {
 		return l.poll(0)
 	}
 	if l.busy {
+		l.busy = false
 		if n, err := l.poll(0); n > 0 || err != nil {
 			return n, err
 		}
@@ -74,7 +77,9 @@ func (l *Loop) wait() (int, error) {
 	if next, ok := l.timers.next(); ok {
 		// The turn's clock is as old as the turn: a wait reckoned from it would end that much too late.
 		l.readClock()
-		timeout = max(0, time.Duration(next-l.mono))
+		if timeout = time.Duration(next - l.mono); timeout <= 0 {
+			return l.poll(0)
+		}
 	}
 	if l.started.Load() && l.started.Swap(false) {
 		// A goroutine was made runnable by this turn, on this processor's queue. Letting it in now takes less than a microsecond;

@@ -83,14 +83,14 @@ func (l *Loop) watch() (stop func()) {
 		return func() {}
 	}
 	l.pace.step()
-	// The label finds the loop's goroutine among all others; it also shows in profiles.
-	ctx := context.Background()
-	pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels(goroutineLabel, l.goroutineLabel())))
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		l.watchdog(quit)
 	}()
+	// The label finds the loop's goroutine among all others; it also shows in profiles.
+	ctx := context.Background()
+	pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels(goroutineLabel, l.goroutineLabel())))
 	return func() {
 		close(quit)
 		<-done
