@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Kind is the first element of a message.
 type Kind uint8
@@ -45,7 +48,10 @@ func (m *Message) Parse(b []byte, maxElements int) error {
 	if off == 0 {
 		return notThere(b, 0, "a message must be an array")
 	}
-	if n > uint64(max(maxElements, 0)) {
+	if n < 3 || n > 5 {
+		return &SyntaxError{0, "a message must have 3 to 5 elements"}
+	}
+	if int(n) > maxElements {
 		return &SyntaxError{0, "too many elements"}
 	}
 	kind, size := unsigned(b[off:])
@@ -160,8 +166,7 @@ func badKey(m Raw) int {
 // notThere explains why what is expected at off is not there: b ends, or it is malformed, or it is something else.
 func notThere(b []byte, off int, msg string) error {
 	var w Walker
-	w.start(off, 0, len(b))
-	w.depth = 0
+	w.start(off, 0, math.MaxInt)
 	if _, err := w.whole(b); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -16,7 +17,7 @@ const maxValueDepth = MaxDepth - 2
 
 var errTooDeep = fmt.Errorf("wire: value is nested deeper than %d (or contains itself)", maxValueDepth)
 
-// AppendAny appends v in its smallest form, with the keys of maps sorted where they are strings.
+// AppendAny appends v in its smallest form; the keys of map[string]any, map[string]string and map[string]bool are sorted.
 //
 //	nil, bool, integers, floats, string, []byte (nil: MessagePack nil), Raw, *Error, []any, map[string]any
 //
@@ -152,6 +153,7 @@ func appendReflected(b []byte, v any, depth uint) ([]byte, error) {
 	e.Reset(&e.w) // also clears what an encoder of a type may have set
 	e.UseCompactInts(true)
 	e.SetSortMapKeys(true)
+	checkNumbers(reflect.TypeOf(v))
 	err := e.Encode(v)
 	out := e.w.b
 	e.w.b = nil
@@ -193,7 +195,10 @@ const maxPooled = 64 << 10
 //
 // *any, *[]any and *map[string]any get nil, bool, int64 (uint64 only above its range), float64, string, []byte, []any and
 // map[string]any; a key that is no string is an error. *Raw gets a copy. Every other type is left to msgpack/v5 under its
-// rules; an any inside of such a type gets what its loose decoding gives: string for bin, uint64 for the unsigned forms.
+// rules, except that a number which its type does not hold is an error that wraps a *TypeError (a nil becomes 0). An any inside
+// of such a type gets what v5's loose decoding gives: string for bin, uint64 for the unsigned forms. An element of a slice
+// takes one byte on the wire at least, whatever it takes in Go: mind it when the element is large.
+//
 // Ext values, timestamps among them, are an error: msgpack/v5 takes what is inside of an ext for the value itself where it
 // expects a map, which would be bytes that nobody validated. It never panics.
 func Unmarshal(b Raw, v any) (err error) {
@@ -231,6 +236,11 @@ func Unmarshal(b Raw, v any) (err error) {
 }
 
 func decodeReflected(b Raw, v any) (err error) {
+	target := reflect.ValueOf(v)
+	if target.Kind() != reflect.Pointer || target.IsNil() {
+		return fmt.Errorf("wire: decoding into %T: not a pointer, or nil", v)
+	}
+	checkNumbers(target.Type())
 	defer func() { // a map[any]T panics on a key that cannot be one, an array for instance
 		if p := recover(); p != nil {
 			err = fmt.Errorf("wire: decoding into %T: %v", v, p)
@@ -240,13 +250,13 @@ func decodeReflected(b Raw, v any) (err error) {
 	d.r.Reset(b)
 	d.Reset(&d.r)
 	d.UseLooseInterfaceDecoding(true)
-	err = d.Decode(v)
+	// Not Decode: for *int8 and its like that goes past what checkNumbers has registered.
+	if err := d.DecodeValue(target.Elem()); err != nil {
+		return fmt.Errorf("wire: decoding into %T: %w", v, err) // d may be in the middle of something: it is not kept
+	}
 	d.r.Reset(nil)
 	if len(b) <= maxPooled {
 		decoders.Put(d)
-	}
-	if err != nil {
-		return fmt.Errorf("wire: decoding into %T: %w", v, err)
 	}
 	return nil
 }
@@ -260,9 +270,6 @@ func decodeAny(b Raw) (any, error) {
 
 // any reads the next value into the types that Unmarshal documents. The recursion is bounded by the validation.
 func (r *Reader) any() (any, error) {
-	if r.off >= len(r.b) {
-		return nil, r.mismatch("value")
-	}
 	c := r.b[r.off]
 	switch {
 	case isArray(c):

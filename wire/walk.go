@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 )
 
 // SyntaxError says where and why bytes are not a valid value or message. On a connection it is a protocol error.
@@ -162,7 +161,7 @@ func (w *Walker) run(b []byte) error {
 		todo--
 		if container {
 			if depth >= MaxDepth {
-				return &SyntaxError{off, "nesting deeper than " + maxDepthText}
+				return &SyntaxError{off, fmt.Sprintf("nesting deeper than %d", MaxDepth)}
 			}
 			if children > w.left {
 				return &SyntaxError{off, "too many elements"}
@@ -185,8 +184,6 @@ func (w *Walker) run(b []byte) error {
 	w.off, w.todo, w.depth = off, todo, depth
 	return nil
 }
-
-const maxDepthText = "32"
 
 // whole is run for bytes that are all there: the value must be complete in b. It returns where it ends.
 func (w *Walker) whole(b []byte) (end int, err error) {
@@ -227,7 +224,7 @@ func Skip(b []byte) int {
 		size, children := int(f&0xff), uint64(f>>8&0x7f)
 		if f == 0 {
 			size, children, _ = measure(b[off:])
-			if size <= 0 || children > math.MaxInt32 {
+			if size <= 0 {
 				return len(b)
 			}
 		}
