@@ -21,6 +21,12 @@ func (h *Hub) receive(s *session, raw []byte) {
 		h.answered(s, m)
 		return
 	}
+	if s.has(flagGoodbye) {
+		// What came before the goodbye is still answered, from the mailbox.
+		h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
+			Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
+		return
+	}
 	method := h.methods[string(m.Method)]
 	if s.busy() && (method == nil || !method.Concurrent) {
 		h.enqueue(s, raw)
@@ -102,8 +108,6 @@ func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived time.Ti
 	switch {
 	case method == nil:
 		refusal = Errorf(Unimplemented, "there is no method %q", m.Method)
-	case s.has(flagGoodbye):
-		refusal = &Error{Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)}
 	case s.uid == 0 && !method.Public:
 		refusal = Errorf(Unauthenticated, "%s needs a login: call auth.login first", method.Name)
 	case !deadline.IsZero() && !h.loop.Now().Before(deadline):

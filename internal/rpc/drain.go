@@ -164,6 +164,7 @@ func (h *Hub) abandon() []Abandoned {
 		}
 		for s.ext.box.count > 0 {
 			raw, _ := s.ext.box.pop()
+			h.peers.waiting.Add(-1)
 			if h.msg.Parse(raw, h.limits.MaxElements) == nil {
 				list = append(list, Abandoned{Method: string(h.msg.Method), UID: s.uid})
 			}

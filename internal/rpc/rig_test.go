@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +33,11 @@ type rig struct {
 // fakeLoop queues callbacks and timers and runs them in turn.
 type fakeLoop struct {
 	now    time.Time
-	queue  []func()
 	timers []*fakeTimer
+
+	mu    sync.Mutex
+	queue []func()
+	added chan struct{} // AddCallback was called
 }
 
 type fakeTimer struct {
@@ -42,9 +46,18 @@ type fakeTimer struct {
 	off bool
 }
 
-func (l *fakeLoop) AddCallback(fn func()) bool { l.queue = append(l.queue, fn); return true }
-func (l *fakeLoop) Now() time.Time             { return l.now }
-func (l *fakeLoop) Enter(*string, uint64)      {}
+func (l *fakeLoop) AddCallback(fn func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(l.queue, fn)
+	select {
+	case l.added <- struct{}{}:
+	default:
+	}
+	return true
+}
+func (l *fakeLoop) Now() time.Time        { return l.now }
+func (l *fakeLoop) Enter(*string, uint64) {}
 func (l *fakeLoop) After(d time.Duration, fn func()) func() {
 	t := &fakeTimer{at: l.now.Add(d), fn: fn}
 	l.timers = append(l.timers, t)
@@ -53,8 +66,10 @@ func (l *fakeLoop) After(d time.Duration, fn func()) func() {
 
 // turn runs what is queued and due; it reports whether there was anything.
 func (l *fakeLoop) turn() bool {
+	l.mu.Lock()
 	queue := l.queue
 	l.queue = nil
+	l.mu.Unlock()
 	for _, fn := range queue {
 		fn()
 	}
@@ -80,16 +95,13 @@ type fakeLink struct {
 	hub   *Hub
 	conns map[uint64]*fakeConn
 	next  uint64
-	free  []uint64 // ids whose slots may be used again
 }
 
 type fakeConn struct {
 	out     []byte // written to the client
 	kept    []byte // offered and not consumed
 	paused  bool
-	again   bool // Yield or Resume
 	closing bool // Shutdown
-	eof     bool
 }
 
 func (l *fakeLink) Write(conn uint64, b []byte) bool {
@@ -208,7 +220,7 @@ func newRig(t testing.TB, n int, methods []Method, options ...rigOption) *rig {
 		t.Fatal(err)
 	}
 	for range n {
-		loop := &fakeLoop{now: time.Unix(1_700_000_000, 0)}
+		loop := &fakeLoop{now: time.Unix(1_700_000_000, 0), added: make(chan struct{}, 1)}
 		link := &fakeLink{rig: r, loop: loop, conns: make(map[uint64]*fakeConn)}
 		link.hub = r.peers.AddHub(loop)
 		link.hub.Connect(link)
@@ -266,6 +278,9 @@ func (r *rig) settle() {
 	}
 	r.t.Fatal("the loops never come to rest")
 }
+
+// added receives when the first loop was given something from elsewhere.
+func (r *rig) added() <-chan struct{} { return r.loops[0].added }
 
 // advance moves all clocks on, in steps that no timer is lost in.
 func (r *rig) advance(d time.Duration) {
