@@ -1,0 +1,227 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"gameserverd/wire"
+)
+
+// kind says what a call is on the wire.
+type kind uint8
+
+const (
+	request kind = iota
+	notification
+	reply // to a request of the server
+)
+
+// state says where a call is. It only moves forward.
+type state uint8
+
+const (
+	made   state = iota // encoded, belongs to its maker
+	queued              // in Client.queue; a request is also in Client.pending
+	sent                // a request taken by the writer, in Client.pending
+	ended               // nowhere; belongs to whoever ended it
+)
+
+// call is one message on its way out, and for a request what its response needs. Calls of Call and Notify are pooled.
+type call struct {
+	// the maker's, immutable while queued or sent
+	kind     kind
+	id       uint32 // requests
+	method   string
+	frame    []byte    // the encoded frame
+	metaAt   int       // where the meta begins in frame; 0: there is none
+	deadline time.Time // what the meta tells, when there is one
+	only     *conn     // the one connection that it is for; nil: whichever comes
+	quiet    bool      // nobody waits for its end: whoever ends it frees it
+	result   any       // what the result is decoded into; nil: ignored
+	then     func()    // run by the reader after a good response, before anybody hears of it
+	async    *Pending  // of Go; nil: done is used
+
+	// Client.mu
+	state      state
+	prev, next *call // in Client.queue
+
+	// whoever ended it, before done
+	err  error
+	done chan struct{} // capacity 1: one value when the call has ended, unless quiet or async
+}
+
+// maxPooledFrame is the longest frame, in bytes, that a pooled call keeps.
+const maxPooledFrame = 64 << 10
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+// free gives m back to the pool. Nobody may hold it any more, and done must be empty.
+func (m *call) free() {
+	frame, done := m.frame[:0], m.done
+	if cap(frame) > maxPooledFrame {
+		frame = nil
+	}
+	*m = call{frame: frame, done: done}
+	calls.Put(m)
+}
+
+// finish hands the end of m to whoever waits for it. m must be ended, and is the waiter's from here on.
+func (m *call) finish(err error) {
+	m.err = err
+	switch {
+	case m.async != nil:
+		m.async.finish(err)
+	case m.quiet:
+		m.free()
+	default:
+		m.done <- struct{}{}
+	}
+}
+
+// stamp writes the time that is left until the deadline into the frame, in whole milliseconds, at least 1.
+func (m *call) stamp(now time.Time) {
+	left := max(m.deadline.Sub(now)+time.Millisecond-1, time.Millisecond)
+	m.frame = wire.AppendMeta(m.frame[:m.metaAt], wire.Meta{TimeoutMS: uint64(left / time.Millisecond), HasTimeout: true})
+	wire.EndFrame(m.frame, 0)
+}
+
+// newCall encodes a request or notification. The deadline of ctx becomes the timeout_ms of a request.
+func (c *Client) newCall(ctx context.Context, k kind, method string, params []any) (*call, error) {
+	if method == "" || len(method) > wire.MaxMethod {
+		return nil, failure(InvalidArgument, fmt.Sprintf("a method's name has 1 to %d bytes, not %d", wire.MaxMethod, len(method)))
+	}
+	m := calls.Get().(*call)
+	m.kind, m.method = k, method
+	b := wire.BeginFrame(m.frame[:0])
+	timed := false
+	if k == notification {
+		b = wire.AppendNotification(b, method)
+	} else {
+		m.id = c.lastID.Add(1)
+		if m.deadline, timed = ctx.Deadline(); timed {
+			b = wire.AppendRequestMeta(b, m.id, method)
+		} else {
+			b = wire.AppendRequest(b, m.id, method)
+		}
+	}
+	b = wire.AppendArray(b, len(params))
+	trusted := true
+	for i, p := range params {
+		var err error
+		if b, err = wire.AppendAny(b, p); err != nil {
+			m.free()
+			return nil, failure(InvalidArgument, fmt.Sprintf("%s: param %d cannot be sent: %v", method, i+1, err), err)
+		}
+		trusted = trusted && !mayHoldRaw(p)
+	}
+	m.frame = b
+	if timed {
+		m.metaAt = len(b)
+		m.stamp(time.Now())
+	} else {
+		wire.EndFrame(m.frame, 0)
+	}
+	if err := c.checkFrame(m.frame, trusted); err != nil {
+		m.free()
+		return nil, failure(InvalidArgument, method+": the params cannot be sent: "+err.Error(), err)
+	}
+	return m, nil
+}
+
+// mayHoldRaw reports whether AppendAny may have copied a Raw of v as it is. A bad one would cost the connection, not only
+// its own call.
+func mayHoldRaw(v any) bool {
+	switch v.(type) {
+	case Raw, []any, map[string]any, *Error:
+		return true
+	}
+	return false
+}
+
+// checkFrame refuses a frame that the server would close the connection for: too long, or unless it is trusted malformed.
+func (c *Client) checkFrame(frame []byte, trusted bool) error {
+	if n := len(frame) - wire.HeaderLen; n > c.o.maxFrame {
+		return fmt.Errorf("the message has %d bytes, more than the limit of %d", n, c.o.maxFrame)
+	}
+	if trusted {
+		return nil
+	}
+	return wire.Check(frame[wire.HeaderLen:], wire.MaxFrame)
+}
+
+// callList is a queue of calls from which any one can be taken out.
+type callList struct {
+	head, tail *call
+	len, bytes int // bytes of their frames
+}
+
+func (l *callList) push(m *call) {
+	m.prev, m.next = l.tail, nil
+	if l.tail == nil {
+		l.head = m
+	} else {
+		l.tail.next = m
+	}
+	l.tail = m
+	l.len++
+	l.bytes += len(m.frame)
+}
+
+func (l *callList) remove(m *call) {
+	if m.prev == nil {
+		l.head = m.next
+	} else {
+		m.prev.next = m.next
+	}
+	if m.next == nil {
+		l.tail = m.prev
+	} else {
+		m.next.prev = m.prev
+	}
+	m.prev, m.next = nil, nil
+	l.len--
+	l.bytes -= len(m.frame)
+}
+
+// Pending is a call made by Client.Go.
+type Pending struct {
+	// immutable after Go
+	method string
+	done   chan struct{}
+	stop   func() bool // ends watching the context; nil: it cannot end
+
+	// written once, before done is closed
+	err error
+}
+
+// Method is the name of the method called.
+func (p *Pending) Method() string { return p.method }
+
+// Done is closed when the call has ended and its result, if it has one, is decoded.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// Err is the error of the call once Done is closed, nil before.
+func (p *Pending) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Wait waits until the call has ended and returns its error. The context given to Go bounds it.
+func (p *Pending) Wait() error {
+	<-p.done
+	return p.err
+}
+
+func (p *Pending) finish(err error) {
+	if p.stop != nil {
+		p.stop()
+	}
+	p.err = err
+	close(p.done)
+}
