@@ -1,0 +1,86 @@
+// Package auth logs players in and out. It does not know how a token proves who
+// someone is: a Verifier does.
+//
+// Its one invariant: a session is bound to a uid only by a token that the
+// Verifier accepted.
+package auth
+
+import (
+	"time"
+
+	"gameserverd/internal/future"
+	"gameserverd/internal/game"
+	"gameserverd/internal/rpc"
+)
+
+// Verifier reads login tokens.
+type Verifier interface {
+	// Verify returns the uid that the token proves, never 0. Its error is told to
+	// the client. It must not block: it runs on a loop. Any goroutine.
+	Verify(token string) (uid uint64, err error)
+}
+
+// Players is what a login needs of the players' states.
+type Players interface {
+	// Load resolves to the state of the player uid, who is made, at the time now,
+	// if there is none yet. Any goroutine.
+	Load(uid uint64, now time.Time) *future.Future[game.Player]
+}
+
+// Options are the area's settings.
+type Options struct {
+	Heartbeat time.Duration // how often a silent client should ping to stay connected
+}
+
+// Handlers are the methods of the area.
+type Handlers struct {
+	verifier Verifier
+	players  Players
+	options  Options
+}
+
+// New returns the area's handlers.
+func New(verifier Verifier, players Players, options Options) *Handlers {
+	return &Handlers{verifier, players, options}
+}
+
+// Session is the answer to a login.
+type Session struct {
+	UID          uint64 `msgpack:"uid"`            // who the token says you are
+	ServerTimeMS int64  `msgpack:"server_time_ms"` // the server's clock, in UTC milliseconds
+	HeartbeatMS  int64  `msgpack:"heartbeat_ms"`   // call sys.ping when you have sent nothing for so long
+}
+
+// Login binds the connection to the player whom the token names. An older
+// connection of the same player is closed with the code replaced.
+//
+// A token that is not accepted is unauthenticated. On a connection that is
+// logged in as another player it is failed_precondition: log out first.
+//
+//rpc:public
+func (h *Handlers) Login(c *rpc.Call, token string) *future.Future[Session] {
+	uid, err := h.verifier.Verify(token)
+	if err != nil {
+		return future.Failed[Session](rpc.Errorf(rpc.Unauthenticated, "auth.login: %v", err))
+	}
+	// The player first: if the state cannot be had, nobody is logged in.
+	bound := future.Chain(h.players.Load(uid, c.Now()), c, func(game.Player) (*future.Future[struct{}], error) {
+		return c.Login(uid), nil
+	})
+	return future.Map(bound, c, func(struct{}) (Session, error) {
+		return Session{
+			UID:          uid,
+			ServerTimeMS: c.Now().UnixMilli(),
+			HeartbeatMS:  h.options.Heartbeat.Milliseconds(),
+		}, nil
+	})
+}
+
+// Logout unbinds the connection from its player, who leaves all rooms. Without a
+// login it does nothing.
+//
+//rpc:public
+func (h *Handlers) Logout(c *rpc.Call) error {
+	c.Logout()
+	return nil
+}

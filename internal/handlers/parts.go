@@ -1,0 +1,41 @@
+// Package handlers is where the game's remote procedures are: one folder an
+// area, one exported method a procedure. `make generate` reads them and writes
+// the code that connects them; docs/handlers.md shows how to add one.
+//
+// It has no procedure of its own, and nothing in it depends on how the daemon is
+// put together: what an area needs comes as Parts.
+//
+// Its one invariant: an area's New gets exactly the parts whose types it asks
+// for, so adding an area changes no other file.
+package handlers
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/handlers/auth"
+	"gameserverd/internal/handlers/duel"
+	"gameserverd/internal/handlers/player"
+	"gameserverd/internal/handlers/room"
+	"gameserverd/internal/rpc"
+)
+
+// Parts is everything of the daemon that a handler can ask for. A parameter of
+// an area's New is filled with the one field whose type fits it. All fields are
+// set before Methods is called and immutable after.
+type Parts struct {
+	Peers    *rpc.Peers    // everybody who is connected
+	Rooms    *rpc.Rooms    // named groups of them
+	Registry *rpc.Registry // the methods that are served
+
+	Verifier auth.Verifier // reads login tokens
+	Players  player.Store  // the players' states
+
+	Auth auth.Options
+	Duel duel.Options
+	Room room.Options
+
+	Log   *zap.Logger
+	Clock func() time.Time // the wall clock; inside a call, rpc.Call.Now is enough and cheaper
+}
