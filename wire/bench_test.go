@@ -2,8 +2,6 @@ package wire
 
 import "testing"
 
-var sumRequest = []byte("\x94\x00\xcd\x30\x39\xa3sum\x92\x01\x02")
-
 func BenchmarkParse(b *testing.B) {
 	var m Message
 	b.ReportAllocs()

@@ -59,7 +59,7 @@ func ParseClosing(params Raw) (c Closing, err error) {
 	if err != nil {
 		return c, err
 	}
-	for ; n > 0 && err == nil; n-- {
+	for ; n > 0 && err == nil && len(r.Rest()) > 0; n-- {
 		key := r.Raw()
 		value := NewReader(r.Raw())
 		start, end := text(key)

@@ -106,7 +106,7 @@ func ParseError(b Raw) *Error {
 		return e
 	}
 	hasMessage := false
-	for ; n > 0; n-- {
+	for ; n > 0 && len(r.Rest()) > 0; n-- {
 		key := r.Raw()
 		value := NewReader(r.Raw())
 		start, end := text(key)

@@ -80,6 +80,11 @@ func appendRaw(b []byte, v Raw) []byte {
 	if len(v) == 0 {
 		return AppendNil(b)
 	}
+	if invariants {
+		if err := Check(v, math.MaxInt); err != nil {
+			panic(fmt.Sprintf("wire: a Raw that is not one valid value: %v: % x", err, []byte(v)))
+		}
+	}
 	return append(b, v...)
 }
 

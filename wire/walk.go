@@ -128,7 +128,8 @@ func (w *Walker) Walk(b []byte) (n int, err error) {
 	return 0, nil
 }
 
-// Need is the least length, in bytes, that the value can have after what Walk has seen of it. A reader with a limit can
+// Need is the least length, in bytes, that the value can have after what Walk has seen of it, where a head that is not yet
+// complete counts as one byte. A reader with a limit can
 // refuse a message that announces more than that, before it has come.
 func (w *Walker) Need() int {
 	n := w.todo
