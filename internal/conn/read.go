@@ -83,7 +83,8 @@ func (s *Set) room(r *record) (kept int, buf []byte) {
 		s.pool.grow(r.in, 2*kept)
 		b = s.pool.at(r.in)
 	}
-	return -1, b.b[len(b.b):cap(b.b)]
+	end := len(b.b)
+	return -1, b.b[end:min(cap(b.b), end+s.o.ReadChunk)]
 }
 
 // offer hands new bytes to the handler: with kept bytes in front of them in
