@@ -107,14 +107,17 @@ func (c *Client) newCall(ctx context.Context, k kind, method string, params []an
 		}
 	}
 	b = wire.AppendArray(b, len(params))
-	trusted := true
+	copied := false
 	for i, p := range params {
-		var err error
-		if b, err = wire.AppendAny(b, p); err != nil {
+		raws, err := checkRaws(p, 0)
+		if err == nil {
+			b, err = wire.AppendAny(b, p)
+		}
+		if err != nil {
 			m.free()
 			return nil, failure(InvalidArgument, fmt.Sprintf("%s: param %d cannot be sent: %v", method, i+1, err), err)
 		}
-		trusted = trusted && !mayHoldRaw(p)
+		copied = copied || raws
 	}
 	m.frame = b
 	if timed {
@@ -123,29 +126,55 @@ func (c *Client) newCall(ctx context.Context, k kind, method string, params []an
 	} else {
 		wire.EndFrame(m.frame, 0)
 	}
-	if err := c.checkFrame(m.frame, trusted); err != nil {
+	if err := c.checkFrame(m.frame, copied); err != nil {
 		m.free()
 		return nil, failure(InvalidArgument, method+": the params cannot be sent: "+err.Error(), err)
 	}
 	return m, nil
 }
 
-// mayHoldRaw reports whether AppendAny may have copied a Raw of v as it is. A bad one would cost the connection, not only
-// its own call.
-func mayHoldRaw(v any) bool {
-	switch v.(type) {
-	case Raw, []any, map[string]any, *Error:
-		return true
+// checkRaws validates every Raw in v that AppendAny copies as it is, and reports whether there are any: a bad one would
+// cost the connection, not only its own call.
+func checkRaws(v any, depth int) (found bool, err error) {
+	if depth > wire.MaxDepth {
+		return found, nil // AppendAny refuses it
 	}
-	return false
+	var inner bool
+	switch v := v.(type) {
+	case Raw:
+		found = true
+		if len(v) > 0 {
+			err = wire.Check(v, wire.MaxFrame)
+		}
+	case []any:
+		for _, e := range v {
+			inner, err = checkRaws(e, depth+1)
+			if found = found || inner; err != nil {
+				break
+			}
+		}
+	case map[string]any:
+		for _, e := range v {
+			inner, err = checkRaws(e, depth+1)
+			if found = found || inner; err != nil {
+				break
+			}
+		}
+	case *Error:
+		if v != nil {
+			return checkRaws(v.Data, depth+1)
+		}
+	}
+	return found, err
 }
 
-// checkFrame refuses a frame that the server would close the connection for: too long, or unless it is trusted malformed.
-func (c *Client) checkFrame(frame []byte, trusted bool) error {
+// checkFrame refuses a frame that the server would close the connection for: too long, or with values copied into it
+// that together with what is around them are nested too deep.
+func (c *Client) checkFrame(frame []byte, copied bool) error {
 	if n := len(frame) - wire.HeaderLen; n > c.o.maxFrame {
 		return fmt.Errorf("the message has %d bytes, more than the limit of %d", n, c.o.maxFrame)
 	}
-	if trusted {
+	if !copied {
 		return nil
 	}
 	return wire.Check(frame[wire.HeaderLen:], wire.MaxFrame)

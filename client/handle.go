@@ -92,8 +92,8 @@ func (h *handlers) find(method []byte) (named, bool) {
 // Handle has fn answer the server's calls of method, and handle its notifications; it replaces an earlier fn, and nil
 // removes it.
 //
-// For a call fn returns the result, or an error: an *Error in its chain is sent as it is, any other is logged and the
-// server sees only that the handler failed. Each call has its own goroutine and starts at once, without waiting for
+// For a call fn returns the result, or an error: an *Error in its chain is sent as it is, a context's
+// error as its code, any other is logged and the server sees only that the handler failed. Each call has its own goroutine and starts at once, without waiting for
 // notifications that came before it. For a notification the result is ignored and an error is logged; notifications are
 // handled one after another in the order received, so a slow handler delays the next ones (see WithNotificationQueue for
 // how long). A panic costs only its own call.
@@ -298,21 +298,7 @@ func (cn *conn) answer(id uint32, method string, result any, err error) error {
 	c := cn.c
 	m := calls.Get().(*call)
 	m.kind, m.method, m.only, m.quiet = reply, method, cn, true
-	b := wire.BeginFrame(m.frame[:0])
-	if err == nil {
-		if b, err = wire.AppendAny(wire.AppendResult(b, id), result); err == nil {
-			err = c.checkFrame(b, !mayHoldRaw(result))
-		}
-	}
-	if err != nil {
-		e := c.outward(method, err)
-		b = wire.AppendErrorResponse(b[:wire.HeaderLen], id, e)
-		if err := c.checkFrame(b, e.Data == nil); err != nil {
-			b = wire.AppendErrorResponse(b[:wire.HeaderLen], id, Errorf(Internal, "%s: the client's error cannot be sent", method))
-		}
-	}
-	m.frame = b
-	wire.EndFrame(b, 0)
+	m.frame = c.response(m.frame[:0], id, method, result, err)
 	if _, err := c.enqueue(context.Background(), m, false); err != nil {
 		m.free()
 		select {
@@ -325,11 +311,47 @@ func (cn *conn) answer(id uint32, method string, result any, err error) error {
 	return nil
 }
 
+// response encodes a response to b. A result or an error that cannot be sent becomes an error that can.
+func (c *Client) response(b []byte, id uint32, method string, result any, err error) []byte {
+	b = wire.BeginFrame(b)
+	if err == nil {
+		if b, err = c.appendResult(b, id, result); err == nil {
+			wire.EndFrame(b, 0)
+			return b
+		}
+	}
+	e := c.outward(method, err)
+	copied, bad := checkRaws(e, 0)
+	if bad == nil {
+		b = wire.AppendErrorResponse(b[:wire.HeaderLen], id, e)
+		bad = c.checkFrame(b, copied)
+	}
+	if bad != nil {
+		b = wire.AppendErrorResponse(b[:wire.HeaderLen], id, Errorf(Internal, "%s: the client's error cannot be sent", method))
+	}
+	wire.EndFrame(b, 0)
+	return b
+}
+
+func (c *Client) appendResult(b []byte, id uint32, result any) ([]byte, error) {
+	copied, err := checkRaws(result, 0)
+	if err == nil {
+		b, err = wire.AppendAny(wire.AppendResult(b, id), result)
+	}
+	if err == nil {
+		err = c.checkFrame(b, copied)
+	}
+	return b, err
+}
+
 // outward is the error that the server gets to see for err.
 func (c *Client) outward(method string, err error) *Error {
 	var e *Error
 	if errors.As(err, &e) && e != nil {
 		return e
+	}
+	if code := CodeOf(err); code == DeadlineExceeded || code == Canceled {
+		return Errorf(code, "%s: the handler's context has ended", method)
 	}
 	c.o.log.Warn("client: call not handled", slog.String("method", method), slog.Any("error", err))
 	return Errorf(Internal, "%s: the client's handler failed", method)
