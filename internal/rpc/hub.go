@@ -84,6 +84,9 @@ func (h *Hub) Opened(conn uint64) {
 	if max := h.limits.MaxConnections; max > 0 && h.peers.Connections() > max {
 		s.flags |= flagRefused
 	}
+	if h.goodbye.begun { // it was on its way when the listeners closed
+		h.sayGoodbye(s)
+	}
 }
 
 func (h *Hub) begin(conn uint64) *session {

@@ -45,21 +45,29 @@ func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Fut
 	h.release(s)
 	h.peers.moving.Add(1)
 	h.link.Move(conn, home.index, func(arrived uint64) {
-		defer h.peers.moving.Add(-1)
+		if arrived == 0 { // on whichever loop found that it cannot be
+			h.loop.AddCallback(func() { h.lost(c, done) })
+			return
+		}
 		home.adopt(arrived, was, c, uid)
+		h.peers.moving.Add(-1)
 		done.Resolve(struct{}{})
 	})
+}
+
+// lost ends the login of a connection that could not be moved and is closed.
+func (h *Hub) lost(c *Call, done *future.Future[struct{}]) {
+	h.orphans[c] = struct{}{}
+	gone := Errorf(Canceled, "the connection could not be moved")
+	c.end(gone)
+	h.peers.moving.Add(-1)
+	done.Fail(gone)
 }
 
 // adopt makes the session that another hub has given away this hub's own.
 func (h *Hub) adopt(conn uint64, was session, c *Call, uid uint64) {
 	c.conn = conn
 	c.hub.Store(h)
-	if conn == 0 { // the loop has closed, or the connection could not be taken
-		h.orphans[c] = struct{}{}
-		c.end(Errorf(Canceled, "the connection could not be moved"))
-		return
-	}
 	s := h.begin(conn)
 	*s = was
 	s.conn = conn
@@ -67,9 +75,7 @@ func (h *Hub) adopt(conn uint64, was session, c *Call, uid uint64) {
 	s.lastIn, s.opened, s.frameAt = h.tick, h.tick, 0
 	h.armDeadline(c)
 	h.bind(s, c, uid)
-	switch {
-	case s.has(flagPaused):
-	default:
+	if !s.has(flagPaused) {
 		h.link.Resume(conn)
 	}
 	if h.goodbye.begun {

@@ -1,0 +1,55 @@
+# Bare `make` lists the targets; `make verify` is what CI runs.
+
+GO      ?= go
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+
+# The packages of this module; tools and tests see the same list.
+PACKAGES := ./...
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/gameserverd
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gameserverd ./cmd/gameserverd
+
+run: build ## build and start the daemon on 127.0.0.1:5700
+	$(BIN)/gameserverd serve
+
+generate: ## write the code and pages that are made from the handlers and the config
+	$(GO) run ./cmd/rpcgen
+
+test: ## run all tests, with the race detector and the invariants checked
+	$(GO) test -race -tags invariants -timeout 10m $(PACKAGES)
+
+fuzz: ## run every fuzz target for FUZZTIME (30s) each
+	./bench/fuzz.sh $(FUZZTIME)
+
+fresh: ## fail when generated code is stale
+	$(GO) run ./cmd/rpcgen -check
+
+vet: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet -tags invariants $(PACKAGES)
+	$(GO) vet $(PACKAGES)
+	$(GO) tool staticcheck -tags invariants $(PACKAGES)
+	$(GO) tool staticcheck $(PACKAGES)
+
+verify: vet fresh build test plain ## everything that CI checks
+	@echo "verify: all of it passed"
+
+# Without the race detector and the invariants: what is measured or only true there.
+plain:
+	$(GO) test -run 'Alloc|Memory|Limit|Frame' ./wire ./internal/rpc ./internal/conn ./internal/loop
+
+bench: build ## measure against the limit server, memory per connection, rooms (docs/performance.md)
+	./bench/all.sh
+
+clean: ## remove what was built
+	rm -rf $(BIN)
+
+.PHONY: help build run generate test fuzz fresh vet verify plain bench clean

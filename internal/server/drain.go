@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/conn"
+	"gameserverd/internal/loop"
+	"gameserverd/internal/rpc"
+)
+
+// drain is the one way the daemon stops. Producers stop before their consumers:
+//
+//  1. readiness turns false
+//  2. the listeners stop accepting
+//  3. sessions get sys.closing, spread with jitter
+//  4. what was read whole is answered, new requests get unavailable
+//  5. stop hooks, and
+//  6. background tasks: whoever adds such a part ends it here
+//  7. callbacks and futures drain until none is left or shutdown.deadline passes
+//  8. write buffers flush, connections close with FIN
+//  9. stores close
+//  10. loops stop
+//  11. the admin server closes
+//
+// Steps 3, 4 and 8 are one wait here: the hubs close each session when it is
+// done. Steps 10 and 11 are what Run defers.
+func (s *Server) drain(why string) Report {
+	began := time.Now()
+	s.state.Store(draining)
+	s.log.Info("draining", zap.String("why", why), zap.Int("connections", s.peers.Connections()),
+		zap.Int("calls", s.peers.Underway()), zap.Duration("deadline", s.cfg.Shutdown.Deadline))
+	ctx, cancel := context.WithDeadline(context.Background(), began.Add(s.cfg.Shutdown.Deadline))
+	defer cancel()
+	report := Report{Clean: true}
+	_, late := s.accept.StopListening().Wait(ctx)
+	s.peers.Drain(drainTimes(s.cfg.Shutdown.Deadline, s.peers.Connections()))
+	if late != nil || s.peers.Quiet(ctx) != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
+		report.Clean = false
+		report.Abandoned = s.cut()
+	}
+	report.Took = time.Since(began)
+	s.log.Info("drained", zap.Bool("clean", report.Clean), zap.Int("abandoned", len(report.Abandoned)),
+		zap.Duration("took", report.Took), zap.Stringer("counters", &s.peers.Counters))
+	return report
+}
+
+// drainTimes spreads the goodbyes by how many there are, over a fifth of the
+// deadline at most, and leaves a session a tenth of it to end what it has sent.
+func drainTimes(deadline time.Duration, connections int) rpc.Drain {
+	const each = 100 * time.Microsecond
+	return rpc.Drain{
+		Spread: min(time.Duration(connections)*each, deadline/5),
+		Grace:  min(500*time.Millisecond, deadline/10),
+	}
+}
+
+// cutTime is how long a loop may take to tell what it has not done.
+const cutTime = 250 * time.Millisecond
+
+// cut ends what the deadline did not wait for, and logs each call by name.
+func (s *Server) cut() []Abandoned {
+	ctx, cancel := context.WithTimeout(context.Background(), cutTime)
+	defer cancel()
+	calls, stuck := s.peers.Abandoned(ctx)
+	for _, c := range calls {
+		s.log.Warn("call abandoned", zap.String("method", c.Method), zap.Uint64("uid", c.UID), zap.Duration("age", c.Age))
+	}
+	if stuck > 0 {
+		s.log.Error("loops do not answer: a callback holds them", zap.Int("loops", stuck))
+	}
+	if n := s.peers.Connections(); n > 0 {
+		s.log.Warn("connections closed without a flush", zap.Int("connections", n))
+	}
+	for i, l := range s.loops {
+		l.AddCallback(func() { s.sets[i].CloseAll(conn.Local) })
+	}
+	return calls
+}
+
+// settleStep is how often settle looks again.
+const settleStep = 5 * time.Millisecond
+
+// settle waits until the loops have no callbacks and futures left.
+func settle(ctx context.Context, loops []*loop.Loop) error {
+	for {
+		left := 0
+		for _, l := range loops {
+			left += l.Pending()
+		}
+		if left == 0 {
+			return nil
+		}
+		for _, l := range loops {
+			turned := make(chan struct{})
+			look := func() { l.CallLater(settleStep, func() { close(turned) }) }
+			if !l.SpawnCallback(look) {
+				continue
+			}
+			select {
+			case <-turned:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}

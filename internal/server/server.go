@@ -1,0 +1,289 @@
+// Package server puts the daemon together from its parts, runs it, and takes it
+// apart again in the right order. It is the only package that knows all the
+// others; it decides nothing that one of them could decide.
+//
+// Its one invariant: what New opened is closed when New fails or Run returns.
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/admin"
+	"gameserverd/internal/auth"
+	"gameserverd/internal/config"
+	"gameserverd/internal/conn"
+	"gameserverd/internal/handlers"
+	authhandlers "gameserverd/internal/handlers/auth"
+	"gameserverd/internal/handlers/duel"
+	"gameserverd/internal/handlers/room"
+	"gameserverd/internal/loop"
+	"gameserverd/internal/rpc"
+	"gameserverd/internal/store"
+)
+
+// Server is the daemon.
+type Server struct {
+	// immutable after New
+	cfg    *config.Config
+	log    *zap.Logger
+	loops  []*loop.Loop
+	sets   []*conn.Set
+	accept *conn.Server
+	pool   *loop.Pool
+	peers  *rpc.Peers
+	admin  *admin.Server // nil: off
+
+	// any goroutine
+	state    atomic.Int32
+	stopOnce sync.Once
+	stop     chan string // why Shutdown was called
+}
+
+// Options are what New needs besides the configuration.
+type Options struct {
+	// Areas adds methods to those of internal/handlers; tests use it.
+	Areas func(*handlers.Parts) []rpc.Method
+	// Middleware runs with every call, the first outermost.
+	Middleware []rpc.Middleware
+}
+
+// New builds the daemon and binds every address of the configuration; nobody is
+// served before Run. When it fails it leaves nothing open.
+func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
+	return NewWith(cfg, log, Options{})
+}
+
+// NewWith is New with options.
+func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: log, stop: make(chan string, 1)}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	if err := s.makeLoops(); err != nil {
+		return nil, err
+	}
+	if err := s.makeSessions(o); err != nil {
+		return nil, err
+	}
+	s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
+	if err := s.accept.Listen(cfg.Listen.TCP...); err != nil {
+		return nil, err
+	}
+	if cfg.Listen.Admin != "" {
+		if s.admin, err = admin.New(admin.Options{Addr: cfg.Listen.Admin, Ready: s.Ready, Log: log}); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// makeLoops makes the loops, which do not turn yet, and the worker pool.
+func (s *Server) makeLoops() error {
+	n := s.cfg.Loop.Count
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	for i := range n {
+		name := fmt.Sprintf("loop-%d", i)
+		l, err := loop.New(loop.Options{
+			Name: name, SlowCallback: s.cfg.Loop.SlowCallback, OnSlow: s.logSlow,
+			OnPanic: func(v any, stack []byte) {
+				s.log.Error("callback panicked", zap.String("loop", name), zap.Any("panic", v), zap.ByteString("stack", stack))
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("server: %s: %w", name, err)
+		}
+		s.loops = append(s.loops, l)
+	}
+	s.pool = loop.NewPool(s.cfg.Loop.Workers, s.cfg.Loop.WorkerQueue)
+	return nil
+}
+
+func (s *Server) logSlow(slow loop.Slow) {
+	s.log.Warn("slow callback", zap.String("loop", slow.Loop), zap.String("method", slow.Label), zap.Uint64("uid", slow.Who),
+		zap.Duration("took", slow.Took), zap.String("stack", slow.Stack))
+}
+
+func (s *Server) logAccept(e *conn.AcceptError) {
+	s.log.Warn("cannot accept connections", zap.String("listen", e.Addr), zap.Int("times", e.Times), zap.Error(e.Err))
+}
+
+// makeSessions joins each loop's connections to a hub, and gives the hubs their
+// methods.
+func (s *Server) makeSessions(o Options) error {
+	limits := s.cfg.Limits
+	registry := rpc.NewRegistry()
+	s.peers = rpc.NewPeers(rpc.Options{
+		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: o.Middleware,
+		Limits: rpc.Limits{
+			MaxConnections: limits.MaxConnections, MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
+			MaxMailbox: limits.MaxMailbox, MaxMailboxBytes: limits.MaxMailboxBytes, MaxConcurrent: limits.MaxConcurrent,
+			LoginTimeout: limits.LoginTimeout, IdleTimeout: limits.IdleTimeout, FrameTimeout: limits.FrameTimeout,
+		},
+	})
+	budget := conn.NewBudget(limits.MaxTotalWriteBufferBytes)
+	s.sets = make([]*conn.Set, len(s.loops))
+	for i, l := range s.loops {
+		hub := s.peers.AddHub(hubLoop{l})
+		s.sets[i] = conn.NewSet(l, hub, conn.Options{
+			MaxInput: limits.MaxFrameBytes + 4096, MaxOutput: limits.MaxWriteBufferBytes, Budget: budget,
+		})
+		hub.Connect(hubLink{s.sets[i], s.sets})
+	}
+	parts := &handlers.Parts{
+		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
+		Rooms: rpc.NewRooms(s.peers, rpc.RoomOptions{
+			Joined: room.Joined, Left: room.Left, MaxPerPlayer: s.cfg.Game.MaxRoomsPerPlayer,
+		}),
+		Verifier: auth.Dev{},
+		Players:  store.NewMemory(s.cfg.Game.StartGold),
+		Auth:     authhandlers.Options{Heartbeat: limits.IdleTimeout / 3},
+		Duel:     duel.Options{Timeout: s.cfg.Game.DuelTimeout},
+		Room:     room.Options{MaxTextBytes: s.cfg.Game.RoomMaxTextBytes},
+	}
+	methods := handlers.Methods(parts)
+	if o.Areas != nil {
+		methods = append(methods, o.Areas(parts)...)
+	}
+	return registry.Add(methods...)
+}
+
+// Routes describes the methods that a daemon serves, without starting one.
+func Routes() ([]rpc.MethodInfo, error) {
+	registry := rpc.NewRegistry()
+	if err := registry.Add(handlers.Methods(&handlers.Parts{Registry: registry})...); err != nil {
+		return nil, err
+	}
+	return registry.Methods(), nil
+}
+
+// Addrs are the addresses that clients are accepted on, as bound. Any goroutine.
+func (s *Server) Addrs() []string { return s.accept.Addrs() }
+
+// AdminAddr is the admin server's address as bound, "" when it is off. Any
+// goroutine.
+func (s *Server) AdminAddr() string {
+	if s.admin == nil {
+		return ""
+	}
+	return s.admin.Addr()
+}
+
+// Peers is everybody who is connected. Any goroutine.
+func (s *Server) Peers() *rpc.Peers { return s.peers }
+
+// The states of a Server, in order.
+const (
+	starting int32 = iota
+	serving
+	draining
+)
+
+// Ready reports whether clients are served, and if not, why. Any goroutine.
+func (s *Server) Ready() (ok bool, reason string) {
+	switch s.state.Load() {
+	case serving:
+		return true, ""
+	case starting:
+		return false, "starting"
+	}
+	return false, "shutting down"
+}
+
+// admit bounds the connections that are told too_many_connections: a few more
+// than are served, so that they can be told in their own framing.
+func (s *Server) admit(netip.AddrPort) bool {
+	max := s.cfg.Limits.MaxConnections
+	return s.peers.Connections() < max+min(max/8+16, 1024)
+}
+
+// Report tells how a drain went.
+type Report struct {
+	Clean     bool          // everything was answered and flushed
+	Abandoned []Abandoned   // the calls that were not answered
+	Took      time.Duration // from Shutdown to the end
+}
+
+// Abandoned is a call that the drain did not wait for.
+type Abandoned = rpc.Abandoned
+
+// Shutdown begins the drain; Run returns when it has ended. Any goroutine; only
+// the first call counts.
+func (s *Server) Shutdown(why string) {
+	s.stopOnce.Do(func() { s.stop <- why })
+}
+
+// Run serves until Shutdown and the drain have ended, or a loop fails. Once.
+func (s *Server) Run() (Report, error) {
+	defer s.release()
+	failed := make(chan error, len(s.loops)+1)
+	var running sync.WaitGroup
+	defer running.Wait()
+	if s.admin != nil {
+		running.Go(func() { failed <- s.admin.Serve() })
+		defer s.closeAdmin()
+	}
+	for _, l := range s.loops {
+		running.Go(func() { failed <- l.Start() })
+	}
+	defer s.stopLoops()
+	s.peers.Start()
+	if err := s.accept.StartOn(s.sets...); err != nil {
+		return Report{}, err
+	}
+	s.state.CompareAndSwap(starting, serving)
+	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
+	select {
+	case err := <-failed:
+		return Report{}, fmt.Errorf("server: stopped by itself: %w", err)
+	case why := <-s.stop:
+		return s.drain(why), nil
+	}
+}
+
+func (s *Server) stopLoops() {
+	for _, l := range s.loops {
+		l.Stop()
+	}
+}
+
+// adminCloseTime is how long a request to the admin server may hold the end up.
+const adminCloseTime = 100 * time.Millisecond
+
+func (s *Server) closeAdmin() {
+	ctx, cancel := context.WithTimeout(context.Background(), adminCloseTime)
+	defer cancel()
+	_ = s.admin.Close(ctx) // what it had to cut is an operator's request
+}
+
+// release closes what New opened. The loops do not turn any more.
+func (s *Server) release() {
+	if s.accept != nil {
+		s.accept.StopListening()
+	}
+	for i, l := range s.loops {
+		if i < len(s.sets) && s.sets[i] != nil {
+			s.sets[i].Release()
+		}
+		if err := l.Close(false); err != nil {
+			s.log.Error("could not close a loop", zap.String("loop", l.Name()), zap.Error(err))
+		}
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	if s.admin != nil {
+		s.closeAdmin()
+	}
+}
