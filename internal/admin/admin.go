@@ -1,0 +1,124 @@
+// Package admin is the daemon's HTTP server for operators: whether the process
+// is up, whether it serves, and Go's profiles. It carries no game traffic and
+// changes nothing in the daemon, and there is no login: its address belongs on
+// loopback or an inner network.
+//
+// Invariant: /healthz answers as long as the process runs, also while it
+// drains; only /readyz says whether clients should come.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Readiness says whether the daemon takes clients and, when it does not, why
+// ("starting", "draining"). It is called on HTTP goroutines: any goroutine.
+type Readiness func() (ok bool, reason string)
+
+// Options is what New needs.
+type Options struct {
+	Addr  string // host:port to listen on; port 0: a free one
+	Ready Readiness
+	Log   *zap.Logger
+}
+
+// Times that a slow or silent client may take. The profiles that run for a while
+// extend writeTimeout by the seconds asked for.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = time.Minute
+	maxHeader     = 16 << 10
+)
+
+// Server is the admin HTTP server. Any goroutine.
+type Server struct {
+	// immutable after New
+	http     http.Server
+	listener net.Listener
+}
+
+// New binds o.Addr. Requests wait until Serve; Close frees the address whether
+// Serve ran or not.
+func New(o Options) (*Server, error) {
+	listener, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	quiet, err := zap.NewStdLogAt(o.Log, zap.DebugLevel) // what net/http has to say is about clients
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return &Server{
+		listener: listener,
+		http: http.Server{
+			Handler:           routes(o.Ready),
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          quiet,
+		},
+	}, nil
+}
+
+// Addr is the bound address, with the real port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Serve answers requests until Close; then it returns nil. Call it once.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: %w", err)
+	}
+	return nil
+}
+
+// Close stops listening, lets requests under way end until ctx does, and then
+// cuts them. The error is ctx's when it had to cut. Idempotent.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		_ = s.http.Close() // Shutdown's error says more
+	}
+	// Shutdown knows only listeners that Serve has seen.
+	_ = s.listener.Close()
+	return err
+}
+
+func routes(ready Readiness) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if ok, reason := ready(); ok {
+			answer(w, http.StatusOK, "ok")
+		} else {
+			answer(w, http.StatusServiceUnavailable, reason)
+		}
+	})
+	// Registered by hand: importing net/http/pprof for its side effect would
+	// put the profiles on http.DefaultServeMux of everyone who imports us.
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // the client may be gone
+}
