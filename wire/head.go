@@ -56,7 +56,7 @@ func text(b []byte) (start, end int) {
 			start = 5
 		}
 	}
-	if end > len(b) {
+	if end == 0 || end > len(b) {
 		return 0, 0
 	}
 	return start, end
