@@ -15,6 +15,7 @@ const (
 	Notification Kind = 2 // [2, method, params] or [2, method, params, meta]
 )
 
+// String is the protocol's word for k, "unknown" for none of the three.
 func (k Kind) String() string {
 	switch k {
 	case Request:

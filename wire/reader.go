@@ -8,6 +8,7 @@ type TypeError struct {
 	Got  string // as TypeName has it; of an integer out of range its digits
 }
 
+// Error is "want one, got the other".
 func (e *TypeError) Error() string { return "want " + e.Want + ", got " + e.Got }
 
 // Reader reads the values in validated bytes one after another. A method that fails, always with a *TypeError, consumes

@@ -11,6 +11,7 @@ type SyntaxError struct {
 	Msg    string
 }
 
+// Error is "wire: what at byte where".
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("wire: %s at byte %d", e.Msg, e.Offset)
 }

@@ -8,7 +8,8 @@
 // value, no deeper than MaxDepth, in which every length and every count that is claimed is really there. So what decoding
 // it allocates is in proportion to its length, and no depth of nesting exhausts the stack.
 //
-// All functions may be called from any goroutine; a Walker, Reader or Message belongs to one goroutine at a time.
+// The thread rule of every function and of the methods of Raw, Error and the other errors: Any goroutine. A Walker, Reader or
+// Message belongs to one goroutine at a time.
 package wire
 
 import "strconv"
