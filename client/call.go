@@ -28,7 +28,7 @@ const (
 	ended               // nowhere; belongs to whoever ended it
 )
 
-// call is one message on its way out, and for a request what its response needs. Calls of Call and Notify are pooled.
+// call is one message on its way out, and for a request what its response needs. Calls are pooled.
 type call struct {
 	// the maker's, immutable while queued or sent
 	kind     kind
@@ -72,7 +72,11 @@ func (m *call) finish(err error) {
 	m.err = err
 	switch {
 	case m.async != nil:
-		m.async.finish(err)
+		p := m.async
+		if p.stop == nil || p.stop() { // else the function of Go may look at m later
+			m.free()
+		}
+		p.finish(err)
 	case m.quiet:
 		m.free()
 	default:
@@ -248,9 +252,6 @@ func (p *Pending) Wait() error {
 }
 
 func (p *Pending) finish(err error) {
-	if p.stop != nil {
-		p.stop()
-	}
 	p.err = err
 	close(p.done)
 }

@@ -138,7 +138,7 @@ func (c *Client) Go(ctx context.Context, method string, result any, params ...an
 		})
 	}
 	if _, err := c.enqueue(ctx, m, false); err != nil {
-		p.finish(err) // m is not freed: the function above may still look at it
+		m.finish(err)
 	}
 	return p
 }

@@ -19,6 +19,7 @@ type conn struct {
 	// immutable after newConn
 	c       *Client
 	nc      net.Conn
+	began   time.Time
 	ctx     context.Context // of the server's calls: ends with the connection
 	cancel  context.CancelFunc
 	dead    chan struct{} // closed by fail, when err is set and nc closed
@@ -47,7 +48,7 @@ type conn struct {
 
 func newConn(c *Client, nc net.Conn) *conn {
 	cn := &conn{
-		c: c, nc: nc,
+		c: c, nc: nc, began: c.o.clock.Now(),
 		dead: make(chan struct{}), wake: make(chan struct{}, 1), noticed: make(chan struct{}, 1),
 		in: inbuf{max: c.o.maxFrame},
 	}

@@ -257,13 +257,16 @@ func TestHandlerContext(t *testing.T) {
 // When the queue of notifications is full nothing is lost, and it goes on when there is room.
 func TestFullQueueWaits(t *testing.T) {
 	clock, opts := manual()
-	c, p := listen(t).dial(append(opts, client.WithNotificationQueue(2))...)
+	c, p := listen(t).dial(append(opts, client.WithNotificationQueue(2), client.WithHeartbeat(4*time.Second))...)
 	release, got := make(chan struct{}), make(chan int, 100)
 	client.On(c, "n", func(_ context.Context, i int) { <-release; got <- i })
 	for i := range 100 {
 		p.notify("n", i)
 	}
 	eventually(t, "the reader waits", func() bool { return clock.has(5 * time.Second) })
+	for range 5 { // the connection is not dead, we do not read
+		clock.fire(t, 2*time.Second)
+	}
 	close(release)
 	for i := range 100 {
 		if v := within(t, "a notification", got); v != i {

@@ -12,7 +12,6 @@ func (c *Client) run(cn *conn) {
 	defer c.inbox.close()
 	failures := 0
 	for {
-		began := c.o.clock.Now()
 		c.watch(cn)
 		err := cn.err // dead is closed: nobody writes it
 		ends := c.isEnd(err)
@@ -26,7 +25,7 @@ func (c *Client) run(cn *conn) {
 			return
 		}
 		// A server that lets us in and throws us out must not be asked faster than one that is down.
-		if c.o.clock.Now().Sub(began) >= c.o.maxBackoff {
+		if c.o.clock.Now().Sub(cn.began) >= c.o.maxBackoff {
 			failures = 0
 		}
 		if cn = c.reconnect(&failures, cn.comeBack); cn == nil {

@@ -275,6 +275,22 @@ func TestLoginIsRepeatedFirst(t *testing.T) {
 	}
 }
 
+func TestLoginIsRememberedWithItsResponse(t *testing.T) {
+	s := listen(t)
+	clock, opts := manual()
+	c, p := s.dial(opts...)
+	done := start(func() error { _, err := c.Login(ctx, "dev:7"); return err })
+	p.login(0)
+	p.nc.Close()
+	if err := within(t, "the login", done); err != nil {
+		t.Fatal(err)
+	}
+	clock.fire(t, 100*time.Millisecond)
+	if token := s.accept().login(0); token != "dev:7" {
+		t.Errorf("token %q", token)
+	}
+}
+
 func TestTokenFunc(t *testing.T) {
 	s := listen(t)
 	clock, opts := manual()
