@@ -71,6 +71,11 @@ func (h *Hub) sayGoodbye(s *session) {
 	h.tellClosing(s, wire.Closing{Code: wire.ServerShutdown, Message: "the server is shutting down",
 		Reconnect: true, RetryAfter: h.peers.jitter(shutdownRetry)})
 	s.flags |= flagGoodbye
+	if s.framing == framingUnknown { // it has said nothing, and could not be told
+		s.flags |= flagRelease
+		h.closeIfDone(s)
+		return
+	}
 	conn := s.conn
 	h.loop.After(h.goodbye.grace, func() {
 		if s := h.session(conn); s != nil {
@@ -122,40 +127,57 @@ type Abandoned struct {
 	Age    time.Duration // since it began; 0: it was waiting for its turn
 }
 
-// Abandoned lists the calls that are under way or waiting for their turn, and
-// ends their contexts. Hubs whose loop does not answer before ctx ends are left
-// out, and their number is told. Any goroutine but a loop's.
-func (p *Peers) Abandoned(ctx context.Context) (calls []Abandoned, stuck int) {
-	lists := make(chan []Abandoned, len(p.hubs))
+// Leftover is what a drain has not waited for.
+type Leftover struct {
+	Calls     []Abandoned // neither answered nor refused
+	Unflushed int         // connections with bytes that could not be sent
+	Stuck     int         // hubs whose loop does not answer
+}
+
+// None reports whether nothing was lost. Connections that have been flushed and
+// only wait for their client to close are no loss.
+func (l Leftover) None() bool { return len(l.Calls) == 0 && l.Unflushed == 0 && l.Stuck == 0 }
+
+// Leftover lists the calls that are under way or waiting for their turn, and
+// ends their contexts. Hubs that do not answer before ctx ends count as stuck.
+// Any goroutine but a loop's.
+func (p *Peers) Leftover(ctx context.Context) Leftover {
+	var all Leftover
+	parts := make(chan Leftover, len(p.hubs))
 	for _, h := range p.hubs {
-		if !h.loop.AddCallback(func() { lists <- h.abandon() }) {
-			lists <- nil
+		if !h.loop.AddCallback(func() { parts <- h.leftover() }) {
+			parts <- Leftover{}
 		}
 	}
 	for n := range p.hubs {
 		select {
-		case list := <-lists:
-			calls = append(calls, list...)
+		case part := <-parts:
+			all.Calls = append(all.Calls, part.Calls...)
+			all.Unflushed += part.Unflushed
 		case <-ctx.Done():
-			stuck = len(p.hubs) - n
-			return calls, stuck
+			all.Stuck = len(p.hubs) - n
+			return all
 		}
 	}
-	slices.SortFunc(calls, func(a, b Abandoned) int { return cmp.Or(cmp.Compare(a.Method, b.Method), cmp.Compare(a.UID, b.UID)) })
-	return calls, 0
+	slices.SortFunc(all.Calls, func(a, b Abandoned) int { return cmp.Or(cmp.Compare(a.Method, b.Method), cmp.Compare(a.UID, b.UID)) })
+	return all
 }
 
-func (h *Hub) abandon() []Abandoned {
-	var list []Abandoned
+func (h *Hub) leftover() (left Leftover) {
 	cut := Errorf(Canceled, "the server stops")
 	add := func(c *Call) {
 		c.end(cut)
-		list = append(list, Abandoned{Method: c.method.Name, UID: c.uid, Age: max(h.loop.Now().Sub(c.now), 1)})
+		if !c.answered {
+			left.Calls = append(left.Calls, Abandoned{Method: c.method.Name, UID: c.uid, Age: max(h.loop.Now().Sub(c.now), 1)})
+		}
 	}
 	for c := range h.orphans {
 		add(c)
 	}
 	h.eachSession(func(s *session) {
+		if h.link.Pending(s.conn) > 0 {
+			left.Unflushed++
+		}
 		if s.ext == nil {
 			return
 		}
@@ -166,9 +188,9 @@ func (h *Hub) abandon() []Abandoned {
 			raw, _ := s.ext.box.pop()
 			h.peers.waiting.Add(-1)
 			if h.msg.Parse(raw, h.limits.MaxElements) == nil {
-				list = append(list, Abandoned{Method: string(h.msg.Method), UID: s.uid})
+				left.Calls = append(left.Calls, Abandoned{Method: string(h.msg.Method), UID: s.uid})
 			}
 		}
 	})
-	return list
+	return left
 }

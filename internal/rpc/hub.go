@@ -33,6 +33,7 @@ type Link interface {
 	Close(conn uint64)                // now, without flushing
 	Shutdown(conn uint64)             // flush, FIN, close
 	Peer(conn uint64) netip.AddrPort
+	Pending(conn uint64) int // bytes written and not sent yet
 	// Move takes the connection with all its bytes to another hub's loop, where
 	// adopted runs before any byte is offered: with its id there, or with 0 when
 	// that loop has closed.

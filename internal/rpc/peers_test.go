@@ -384,10 +384,10 @@ func TestDrainTellsWhatItAbandons(t *testing.T) {
 	p := r.dial().login(7)
 	p.request("slow")
 	p.request("sum", 1, 1)
-	var calls []Abandoned
+	var left Leftover
 	done := make(chan struct{})
 	go func() {
-		calls, _ = r.peers.Abandoned(context.Background())
+		left = r.peers.Leftover(context.Background())
 		close(done)
 	}()
 	for over := false; !over; {
@@ -398,7 +398,8 @@ func TestDrainTellsWhatItAbandons(t *testing.T) {
 			r.settle()
 		}
 	}
-	if len(calls) != 2 || calls[0].Method != "slow" || calls[1].Method != "sum" || calls[0].UID != 7 || calls[1].Age != 0 {
+	calls := left.Calls
+	if left.None() || len(calls) != 2 || calls[0].Method != "slow" || calls[1].Method != "sum" || calls[0].UID != 7 || calls[1].Age != 0 {
 		t.Errorf("abandoned %+v", calls)
 	}
 	s.pending[0].Resolve(0)

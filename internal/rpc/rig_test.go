@@ -132,6 +132,7 @@ func (l *fakeLink) Shutdown(conn uint64) {
 	}
 }
 func (l *fakeLink) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:4000") }
+func (l *fakeLink) Pending(uint64) int         { return 0 }
 func (l *fakeLink) Move(conn uint64, hub int, adopted func(uint64)) {
 	c := l.conns[conn]
 	delete(l.conns, conn)

@@ -38,8 +38,8 @@ func (s *Server) drain(why string) Report {
 	_, late := s.accept.StopListening().Wait(ctx)
 	s.peers.Drain(drainTimes(s.cfg.Shutdown.Deadline, s.peers.Connections()))
 	if late != nil || s.peers.Quiet(ctx) != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
-		report.Clean = false
-		report.Abandoned = s.cut()
+		left := s.cut()
+		report.Clean, report.Abandoned = left.None(), left.Calls
 	}
 	report.Took = time.Since(began)
 	s.log.Info("drained", zap.Bool("clean", report.Clean), zap.Int("abandoned", len(report.Abandoned)),
@@ -61,23 +61,23 @@ func drainTimes(deadline time.Duration, connections int) rpc.Drain {
 const cutTime = 250 * time.Millisecond
 
 // cut ends what the deadline did not wait for, and logs each call by name.
-func (s *Server) cut() []Abandoned {
+func (s *Server) cut() rpc.Leftover {
 	ctx, cancel := context.WithTimeout(context.Background(), cutTime)
 	defer cancel()
-	calls, stuck := s.peers.Abandoned(ctx)
-	for _, c := range calls {
+	left := s.peers.Leftover(ctx)
+	for _, c := range left.Calls {
 		s.log.Warn("call abandoned", zap.String("method", c.Method), zap.Uint64("uid", c.UID), zap.Duration("age", c.Age))
 	}
-	if stuck > 0 {
-		s.log.Error("loops do not answer: a callback holds them", zap.Int("loops", stuck))
+	if left.Stuck > 0 {
+		s.log.Error("loops do not answer: a callback holds them", zap.Int("loops", left.Stuck))
 	}
-	if n := s.peers.Connections(); n > 0 {
-		s.log.Warn("connections closed without a flush", zap.Int("connections", n))
+	if left.Unflushed > 0 {
+		s.log.Warn("connections closed with bytes unsent", zap.Int("connections", left.Unflushed))
 	}
 	for i, l := range s.loops {
 		l.AddCallback(func() { s.sets[i].CloseAll(conn.Local) })
 	}
-	return calls
+	return left
 }
 
 // settleStep is how often settle looks again.
