@@ -134,7 +134,8 @@ type dialing struct {
 	address   string
 	connected func(fd int, peer netip.AddrPort)
 	failed    func(error)
-	cancel    context.CancelFunc // ends the lookup
+	ctx       context.Context    // the lookup's
+	cancel    context.CancelFunc // of ctx
 	unwatch   func() bool        // ends the watching of the caller's ctx
 
 	// loop only
@@ -156,8 +157,7 @@ func (g *dialing) begin(ctx context.Context) {
 		return
 	}
 	g.trying = make(map[int]unix.Sockaddr)
-	lookup, cancel := context.WithCancel(ctx)
-	g.cancel = cancel
+	g.ctx, g.cancel = context.WithCancel(ctx)
 	g.unwatch = context.AfterFunc(ctx, func() {
 		g.l.AddCallback(func() { g.fail(context.Cause(ctx)) })
 	})
@@ -170,14 +170,14 @@ func (g *dialing) begin(ctx context.Context) {
 	} else if addrs, ok := where.literal(); ok {
 		g.resolved(where, addrs, nil)
 	} else {
-		g.lookUp(lookup, where)
+		g.lookUp(where)
 	}
 }
 
 // lookUp resolves a name elsewhere.
-func (g *dialing) lookUp(ctx context.Context, where target) {
+func (g *dialing) lookUp(where target) {
 	run := func() {
-		addrs, err := g.d.o.Resolver.LookupNetIP(ctx, "ip", where.host)
+		addrs, err := g.d.o.Resolver.LookupNetIP(g.ctx, "ip", where.host)
 		g.l.AddCallback(func() { g.resolved(where, addrs, err) })
 	}
 	if g.d.o.Pool == nil {
@@ -192,6 +192,9 @@ func (g *dialing) resolved(where target, addrs []netip.Addr, err error) {
 	case g.over:
 		return
 	case err != nil:
+		if cause := context.Cause(g.ctx); cause != nil {
+			err = cause // which the resolver may not know
+		}
 		g.fail(err)
 		return
 	case len(addrs) == 0:
