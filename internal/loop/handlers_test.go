@@ -338,7 +338,7 @@ func TestLoopHandlersStress(t *testing.T) {
 		dead      bool
 	}
 	var live []*peer
-	steps := 20_000
+	steps := 10_000
 	var open func()
 	kill := func(p *peer) {
 		p.dead = true

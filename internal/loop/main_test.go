@@ -15,7 +15,7 @@ import (
 )
 
 // deadline is how long a test waits for what must happen; it is only ever waited out by a failing one.
-const deadline = 30 * time.Second
+const deadline = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	before := openFiles()

@@ -59,6 +59,7 @@ func (p *pace) rest() {
 // Enter names what the loop is doing from now on, until the function that the loop called returns: a method, and whose. It also
 // counts as progress. The label must not change afterwards. It costs a few nanoseconds, and nothing to speak of without a watchdog. Loop only.
 func (l *Loop) Enter(label *string, who uint64) {
+	l.assertLoop("Enter")
 	p := &l.pace
 	if !p.on {
 		return
@@ -101,24 +102,35 @@ func (l *Loop) watch() (stop func()) {
 func (l *Loop) watchdog(quit chan struct{}) {
 	tick := time.NewTicker(max(l.slow/looks, time.Millisecond))
 	defer tick.Stop()
-	var seen uint64
-	var since time.Time
-	same := 0
+	var w watcher
 	for {
 		select {
 		case <-quit:
 			return
 		case <-tick.C:
 		}
-		count := l.pace.count.Load()
-		if count == restCount || count != seen {
-			seen, same, since = count, 0, time.Now()
-			continue
-		}
-		if same++; same == looks {
-			l.report(count, time.Since(since))
+		if w.look(&l.pace) {
+			l.report(w.seen, time.Since(w.since))
 		}
 	}
+}
+
+// watcher remembers what the watchdog saw when it last looked.
+type watcher struct {
+	seen  uint64
+	same  int       // how many looks in a row have found `seen` again
+	since time.Time // of the first of them
+}
+
+// look tells whether the loop is held: once, when `looks` looks in a row have found nothing new.
+func (w *watcher) look(p *pace) bool {
+	count := p.count.Load()
+	if count == restCount || count != w.seen {
+		w.seen, w.same, w.since = count, 0, time.Now()
+		return false
+	}
+	w.same++
+	return w.same == looks
 }
 
 // report tells of the function that runs at this count, unless it has ended meanwhile.
