@@ -1,6 +1,7 @@
 package rpcgen
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/token"
@@ -207,7 +208,7 @@ func (g *generator) matchPart(param *types.Var, parts *types.Struct) string {
 	case 1:
 		return fits[0]
 	case 0:
-		g.problem(param.Pos(), fmt.Sprintf("New wants %s of type %s, and no field of handlers.Parts has it: Parts has %s", name, shortType(param.Type()), strings.Join(all, ", ")))
+		g.problem(param.Pos(), fmt.Sprintf("New wants %s of type %s, and no field of handlers.Parts has it: Parts has %s", name, shortType(param.Type()), cmp.Or(strings.Join(all, ", "), "no fields")))
 	default:
 		g.problem(param.Pos(), fmt.Sprintf("New wants %s of type %s, and several fields of handlers.Parts fit: %s", name, shortType(param.Type()), strings.Join(fits, ", ")))
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -146,7 +147,17 @@ func (g *generator) addPackage(p *packages.Package) {
 	}
 }
 
-func compileError(msg string) string { return "does not compile: " + strings.TrimSpace(msg) }
+// notFound is what the type checker says of an import that the go command did
+// not find.
+var notFound = regexp.MustCompile(`^could not import (\S+) \(invalid package name: ""\)$`)
+
+func compileError(msg string) string {
+	msg = strings.TrimSpace(msg)
+	if m := notFound.FindStringSubmatch(msg); m != nil {
+		return fmt.Sprintf("imports %s, and there is no such package", m[1])
+	}
+	return "does not compile: " + msg
+}
 
 // parsePosition reads "file:line:col", "file:line" or "-".
 func (g *generator) parsePosition(s string) token.Position {

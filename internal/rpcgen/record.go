@@ -164,7 +164,7 @@ func (g *generator) nameRecords() {
 			g.problem(obj.Pos(), fmt.Sprintf("%s and %s would both be api.%s in the typed client: rename one", shortType(r.named), other, r.clientName))
 			continue
 		}
-		taken[r.clientName] = shortType(r.named)
+		taken[r.clientName] = fmt.Sprintf("%s at %s", shortType(r.named), g.position(obj.Pos()))
 	}
 }
 

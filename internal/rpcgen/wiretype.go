@@ -112,6 +112,8 @@ func (g *generator) typeOf(t types.Type, at place, within []*types.Named) *wireT
 		switch {
 		case g.isNamed(t, g.wirePath(), "Raw"):
 			return &wireType{form: raw, goType: t}
+		case types.IsInterface(named) && !isError(named):
+			return g.refuse(at, "%s is the interface %s, and of interfaces only any can be sent", at.what, shortType(t))
 		case !g.checkNamed(named, at):
 			return nil
 		}
@@ -142,7 +144,7 @@ func (g *generator) typeOf(t types.Type, at place, within []*types.Named) *wireT
 		}
 		return g.container(dict, t, u.Elem(), at, within)
 	case *types.Interface:
-		if u.Empty() && !isNamed {
+		if u.Empty() {
 			return &wireType{form: anything, goType: t}
 		}
 		return g.refuse(at, "%s is the interface %s, and of interfaces only any can be sent", at.what, shortType(t))
@@ -152,7 +154,7 @@ func (g *generator) typeOf(t types.Type, at place, within []*types.Named) *wireT
 
 // refuseKind says of a type without a form on the wire why, by its kind.
 func (g *generator) refuseKind(t types.Type, at place) *wireType {
-	switch u := t.Underlying().(type) {
+	switch t.Underlying().(type) {
 	case *types.Struct:
 		return g.refuse(at, "%s is a struct without a name: declare a type for it", at.what)
 	case *types.Pointer:
@@ -164,7 +166,7 @@ func (g *generator) refuseKind(t types.Type, at place) *wireType {
 	case *types.Signature:
 		return g.refuse(at, "%s is a function, which cannot be sent", at.what)
 	default:
-		return g.refuse(at, "%s has type %s, which cannot be sent", at.what, shortType(u))
+		return g.refuse(at, "%s has type %s, which cannot be sent", at.what, shortType(t))
 	}
 }
 
@@ -188,7 +190,7 @@ func (g *generator) checkNamed(named *types.Named, at place) bool {
 	case named.TypeArgs().Len() > 0:
 		g.refuse(at, "%s has the generic type %s, which the typed client cannot copy: declare a type for it", at.what, name)
 	case obj.Pkg().Path() != g.module && !strings.HasPrefix(obj.Pkg().Path(), g.module+"/"):
-		g.refuse(at, "%s has type %s of another module, which the typed client cannot copy: declare a type for it", at.what, name)
+		g.refuse(at, "%s has type %s, which is not of this module, so the typed client cannot copy it: declare a type for it", at.what, name)
 	case !obj.Exported():
 		g.refuse(at, "%s has the unexported type %s, which generated code cannot name: export it", at.what, name)
 	case obj.Parent() != obj.Pkg().Scope():
@@ -227,7 +229,7 @@ func (g *generator) basicType(t types.Type, b *types.Basic, at place) *wireType 
 	case info&types.IsString != 0:
 		w.form = str
 	default:
-		return g.refuse(at, "%s has type %s, which cannot be sent", at.what, b.Name())
+		return g.refuse(at, "%s has type %s, which cannot be sent", at.what, shortType(t))
 	}
 	return w
 }

@@ -44,8 +44,8 @@ type Answer struct {
 //
 //rpc:concurrent
 func (h *Handlers) Challenge(c *rpc.Call, uid uint64) *future.Future[Answer] {
-	if uid == c.UID() {
-		return future.Failed[Answer](rpc.Errorf(rpc.InvalidArgument, "duel.challenge: uid %d is your own", uid))
+	if uid == 0 || uid == c.UID() {
+		return future.Failed[Answer](rpc.Errorf(rpc.InvalidArgument, "duel.challenge: uid %d is nobody else", uid))
 	}
 	done := future.New[Answer]()
 	rpc.CallAs[bool](h.peers, c, uid, h.options.Timeout, Offer, c.UID()).Then(c, func(accepted bool, err error) {
