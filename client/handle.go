@@ -86,11 +86,16 @@ func (h *handlers) find(method []byte) (named, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	n, ok := h.m[string(method)]
+	if !ok {
+		if n, ok = h.m[""]; ok {
+			n.name = string(method)
+		}
+	}
 	return n, ok
 }
 
 // Handle has fn answer the server's calls of method, and handle its notifications; it replaces an earlier fn, and nil
-// removes it.
+// removes it. The method "" stands for all that have no fn of their own.
 //
 // For a call fn returns the result, or an error: an *Error in its chain is sent as it is, a context's
 // error as its code, any other is logged and the server sees only that the handler failed. Each call has its own goroutine and starts at once, without waiting for

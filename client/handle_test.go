@@ -73,6 +73,23 @@ func TestTypedParams(t *testing.T) {
 	}
 }
 
+func TestHandlerOfAllOthers(t *testing.T) {
+	c, p := listen(t).dial()
+	c.Handle("known", func(*client.Request) (any, error) { return "its own", nil })
+	c.Handle("", func(r *client.Request) (any, error) { return r.Method(), nil })
+	for id, step := range []struct{ method, want string }{{"known", "\xa7its own"}, {"other", "\xa5other"}, {"", "\xa0"}} {
+		p.request(uint32(id), step.method)
+		if r := p.response(uint32(id)); string(r.Result) != step.want {
+			t.Errorf("%q answers %q, %v", step.method, r.Result, wire.ParseError(r.Err))
+		}
+	}
+	c.Handle("", nil)
+	p.request(9, "other")
+	if e := wire.ParseError(p.response(9).Err); e == nil || e.Code != client.Unimplemented {
+		t.Errorf("without it: %v", e)
+	}
+}
+
 func TestServerCalls(t *testing.T) {
 	log, withLog := withLogs()
 	c, p := listen(t).dial(withLog, client.WithMaxFrame(10_000))
