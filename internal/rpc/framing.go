@@ -37,15 +37,15 @@ func (h *Hub) detect(s *session, b []byte) bool {
 // tooLarge is the error of a message over limits.max_frame_bytes.
 type tooLarge struct {
 	size, limit int
-	atLeast     bool // size is what has come so far
+	atLeast     bool // size is what the message needs by what has come of it
 }
 
 func (e tooLarge) Error() string {
-	more := ""
+	least := ""
 	if e.atLeast {
-		more = "more than "
+		least = "at least "
 	}
-	return fmt.Sprintf("a message of %s%d bytes; the limit is %d", more, e.size, e.limit)
+	return fmt.Sprintf("a message of %s%d bytes; the limit is %d", least, e.size, e.limit)
 }
 
 // split finds the first message in b: the message, and how many bytes it takes
@@ -54,15 +54,15 @@ func (h *Hub) split(s *session, b []byte) (message []byte, size int, err error) 
 	if s.framing == framingFrames {
 		return splitFrame(b, h.limits.MaxFrame)
 	}
-	n, err := h.walk(s, b)
+	n, need, err := h.walk(s, b)
 	limit := h.limits.MaxFrame
 	switch {
 	case err != nil:
 		return nil, 0, err
 	case n > limit:
 		return nil, 0, tooLarge{size: n, limit: limit}
-	case n == 0 && len(b) > limit:
-		return nil, 0, tooLarge{size: limit, limit: limit, atLeast: true}
+	case need > limit:
+		return nil, 0, tooLarge{size: need, limit: limit, atLeast: true}
 	}
 	return b[:n], n, nil
 }
@@ -86,12 +86,13 @@ func splitFrame(b []byte, limit int) (message []byte, size int, err error) {
 	return b[wire.HeaderLen : wire.HeaderLen+n], wire.HeaderLen + n, nil
 }
 
-// walk finds the end of the message at the start of b, which is not framed. The
-// state of a walk that ends in the middle is kept, so that a message which comes
-// byte by byte is still walked once.
-func (h *Hub) walk(s *session, b []byte) (int, error) {
+// walk finds the end of the message at the start of b, which is not framed: its
+// length, or 0 and how long it will be at least. The state of a walk that ends in
+// the middle is kept, so that a message which comes byte by byte is still walked
+// once.
+func (h *Hub) walk(s *session, b []byte) (n, need int, err error) {
 	if len(b) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
 	w := &h.walker
 	resumed := s.ext != nil && s.ext.walker != nil
@@ -100,7 +101,9 @@ func (h *Hub) walk(s *session, b []byte) (int, error) {
 	} else {
 		w.Reset(h.limits.MaxElements)
 	}
-	n, err := w.Walk(b)
+	if n, err = w.Walk(b); n == 0 && err == nil {
+		need = w.Need()
+	}
 	switch {
 	case n == 0 && err == nil && !resumed:
 		kept := *w
@@ -109,5 +112,5 @@ func (h *Hub) walk(s *session, b []byte) (int, error) {
 		s.ext.walker = nil
 		h.sessions.shrink(s)
 	}
-	return n, err
+	return n, need, err
 }

@@ -6,7 +6,7 @@ import (
 
 // session is what a Hub knows of one connection: who it is, how its bytes are
 // framed, and when it was last heard of. It lives in a slab page at the
-// connection's slot and costs 64 bytes while idle; what only a busy session
+// connection's slot and costs 48 bytes while idle; what only a busy session
 // needs is in ext.
 type session struct {
 	conn    uint64 // the connection's id; 0: this slot is free

@@ -1,0 +1,3 @@
+// Package imports holds the table of which package may import which, as a test.
+// It has no code that anything uses.
+package imports

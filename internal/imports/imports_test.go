@@ -1,0 +1,119 @@
+package imports
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// allowed is the import table of docs/architecture.md: what of this module each
+// package may import. A folder's row also holds for the folders below it that
+// have none of their own.
+var allowed = map[string][]string{
+	"wire":              {},
+	"client":            {"wire"},
+	"client/api":        {"client", "wire"},
+	"internal/future":   {},
+	"internal/nearest":  {},
+	"internal/loop":     {"internal/future"},
+	"internal/conn":     {"internal/future", "internal/loop"},
+	"internal/rpc":      {"internal/future", "wire"},
+	"internal/rpctest":  {"internal/future", "internal/rpc", "wire"},
+	"internal/game":     {},
+	"internal/auth":     {"internal/rpc"},
+	"internal/store":    {"internal/future", "internal/game"},
+	"internal/handlers": {"internal/future", "internal/game", "internal/handlers/", "internal/rpc", "wire"},
+	"internal/config":   {"internal/nearest"},
+	"internal/admin":    {},
+	"internal/server":   {"internal/admin", "internal/auth", "internal/config", "internal/conn", "internal/handlers", "internal/handlers/", "internal/loop", "internal/rpc", "internal/store"},
+	"internal/bench":    {"internal/conn", "internal/future", "internal/loop", "wire"},
+	"internal/cli":      {"client", "internal/config", "internal/nearest", "internal/rpc", "internal/server", "wire"},
+	"internal/rpcgen":   {"internal/nearest", "internal/rpc"},
+	"internal/imports":  {},
+	"cmd/gameserverd":   {"internal/"},
+	"cmd/rpcgen":        {"internal/rpcgen"},
+	"bench":             {"wire", "client"},
+}
+
+// forbidden are imports from outside that a package must not have: what they
+// bring in would cross a layer.
+var forbidden = map[string][]string{
+	"internal/loop": {"net", "go.uber.org/zap", "github.com/"},
+	"internal/rpc":  {"net", "os", "database/sql", "github.com/"},
+	"internal/game": {"net", "os", "database/sql", "github.com/"},
+	"wire":          {"net", "os"},
+}
+
+const module = "gameserverd/"
+
+func TestImportsRunDownward(t *testing.T) {
+	root := filepath.Join("..", "..")
+	seen := 0
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "bin" || strings.HasPrefix(d.Name(), ".") && d.Name() != "..") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		folder, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		seen++
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			check(t, path, folder, imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 50 {
+		t.Errorf("only %d files were looked at", seen)
+	}
+}
+
+func check(t *testing.T, path, folder, imported string) {
+	for _, bad := range forbidden[folder] {
+		if imported == bad || strings.HasSuffix(bad, "/") && strings.HasPrefix(imported, bad) {
+			t.Errorf("%s imports %s: internal layers stay free of it", path, imported)
+		}
+	}
+	inside, ours := strings.CutPrefix(imported, module)
+	if !ours || inside == folder {
+		return
+	}
+	row := folder
+	for {
+		if rules, ok := allowed[row]; ok {
+			fits := func(rule string) bool {
+				return inside == rule || strings.HasSuffix(rule, "/") && strings.HasPrefix(inside, rule)
+			}
+			if !slices.ContainsFunc(rules, fits) {
+				t.Errorf("%s imports %s: %s may import %v", path, inside, row, rules)
+			}
+			return
+		}
+		if row = filepath.Dir(row); row == "." {
+			t.Errorf("%s: the import table has no row for %s; add one where the arrows allow it", path, folder)
+			return
+		}
+	}
+}
