@@ -64,6 +64,14 @@ func (s *Set) close(id uint64, r *record, reason Reason, err error) {
 	s.closed.add(closing{id, err})
 }
 
+// undelivered is the error of a connection that ends before its Shutdown was done.
+func undelivered(r *record) error {
+	if r.state == stFlushing && r.owed > 0 {
+		return ErrUndelivered
+	}
+	return nil
+}
+
 // tellClosed makes the Closed calls.
 func (s *Set) tellClosed() { s.closed.each(s.tell) }
 
@@ -141,10 +149,8 @@ func (s *Set) discard(slot uint32, r *record, ev uint32) {
 			return
 		case n == 0:
 			r.flags |= isEOF
-			if r.state == stLingering {
-				s.close(idOf(slot, r), r, Local, nil)
-			} else if ev&unix.EPOLLHUP != 0 {
-				s.close(idOf(slot, r), r, Local, ErrUndelivered)
+			if r.state == stLingering || ev&unix.EPOLLHUP != 0 {
+				s.close(idOf(slot, r), r, Local, undelivered(r))
 			} else {
 				s.watch(slot, r)
 			}
@@ -179,14 +185,10 @@ func (s *Set) sweepLingers() {
 		if r == nil || r.state == stClosed {
 			continue
 		}
-		left := int64(s.o.Linger) - int64(s.ticks()-r.mark)*1e6
-		switch {
-		case left > 0:
+		if left := int64(s.o.Linger) - int64(s.ticks()-r.mark)*1e6; left > 0 {
 			s.lingers = append(s.lingers, linger{l.id, now + left})
-		case r.state == stFlushing:
-			s.close(l.id, r, Local, ErrUndelivered)
-		default:
-			s.close(l.id, r, Local, nil)
+		} else {
+			s.close(l.id, r, Local, undelivered(r))
 		}
 	}
 	rest := copy(s.lingers, s.lingers[due:])

@@ -215,15 +215,17 @@ func (s *Set) unwanted(slot uint32, r *record, ev loop.Events) {
 }
 
 // hungUp is an EPOLLHUP: both directions have ended. It cannot be turned off,
-// only taken out of epoll.
+// only taken out of epoll, and that is done while the owner has paused and is
+// still owed bytes; Resume brings the connection back.
 func (s *Set) hungUp(slot uint32, r *record) {
 	switch {
-	case r.flags&isEOF != 0:
-		s.close(idOf(slot, r), r, PeerClosed, nil)
-	case r.in != 0 || hasUnread(r.fd):
-		s.detach(slot, r)
+	case r.flags&unread == isReady:
+		// The next turn's Data may change everything, and comes without a wait.
+	case r.flags&isEOF == 0 && r.flags&isPaused != 0 && (r.in != 0 || hasUnread(r.fd)):
+		s.loop.RemoveHandler(int(r.fd))
+		r.flags |= isDetached
 	default:
-		s.close(idOf(slot, r), r, PeerClosed, nil)
+		s.close(idOf(slot, r), r, PeerClosed, undelivered(r))
 	}
 }
 
@@ -231,16 +233,6 @@ func (s *Set) hungUp(slot uint32, r *record) {
 func hasUnread(fd int32) bool {
 	n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 	return err == nil && n > 0
-}
-
-// detach takes r out of epoll: it has hung up, its owner has paused it and is
-// still owed bytes. Resume brings it back.
-func (s *Set) detach(slot uint32, r *record) {
-	if r.flags&isReady != 0 && r.flags&(isPaused|isFull) == 0 {
-		return // the next turn's Data may change everything, and comes without a wait
-	}
-	s.loop.RemoveHandler(int(r.fd))
-	r.flags |= isDetached
 }
 
 // failed is an EPOLLERR: the error is the socket's.

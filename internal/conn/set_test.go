@@ -31,8 +31,38 @@ type rig struct {
 	onClosed func(id uint64, err error)
 
 	closed  chan closedCall
-	panics  atomic.Int64
+	panics  atomic.Int64 // how many are to be expected
 	stopped chan error
+	poller  *poller
+}
+
+// poller is epoll, with a look at what the loop does with it.
+type poller struct {
+	fd       int
+	controls int // epoll_ctl calls; loop only
+}
+
+func (p *poller) Control(op, fd int, ev *unix.EpollEvent) error {
+	p.controls++
+	return unix.EpollCtl(p.fd, op, fd, ev)
+}
+
+func (p *poller) Wait(events []unix.EpollEvent, timeout time.Duration) (int, error) {
+	ms := -1
+	if timeout >= 0 {
+		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
+	}
+	return unix.EpollWait(p.fd, events, ms)
+}
+
+func (p *poller) Close() error { return unix.Close(p.fd) }
+
+// ready tells whether a wait would return at once: what a loop with nothing to
+// do must not have.
+func (p *poller) ready() bool {
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return n != 0 || err != nil
 }
 
 type closedCall struct {
@@ -43,7 +73,12 @@ type closedCall struct {
 func newRig(t *testing.T, o Options) *rig {
 	t.Helper()
 	g := &rig{t: t, closed: make(chan closedCall, 4096), stopped: make(chan error, 1)}
-	l, err := loop.New(loop.Options{Name: t.Name(), OnPanic: func(v any, stack []byte) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.poller = &poller{fd: fd}
+	l, err := loop.New(loop.Options{Name: t.Name(), Poller: g.poller, OnPanic: func(v any, stack []byte) {
 		if g.panics.Add(-1) < 0 {
 			t.Errorf("panic on the loop: %v\n%s", v, stack)
 		}
@@ -53,9 +88,74 @@ func newRig(t *testing.T, o Options) *rig {
 	}
 	g.l = l
 	g.set = NewSet(l, g, o)
+	l.BeforeWait(g.audit)
 	go func() { g.stopped <- l.Start() }()
 	t.Cleanup(g.stop)
 	return g
+}
+
+// audit checks, at the end of every turn of every test, what must be true of
+// all records then.
+func (g *rig) audit() {
+	s := g.set
+	if s.logged != 0 || len(s.wbuf) != 0 {
+		g.t.Errorf("%d connections have output in the log and wbuf has %d bytes after the flush", s.logged, len(s.wbuf))
+	}
+	chained, lent := 0, 0
+	for slot := range s.slotCount() {
+		r := s.at(slot)
+		if r.state == stFree {
+			continue
+		}
+		armed, listening := r.flags&isArmed != 0, loop.Events(r.interest)&loop.Write != 0
+		if r.state != stClosed && (armed != (r.owed > 0) || r.flags&isDetached == 0 && listening != armed) {
+			g.t.Errorf("slot %d owes %d bytes, armed %v, interest %#x", slot, r.owed, armed, r.interest)
+		}
+		if r.in != 0 {
+			lent += cap(s.pool.at(r.in).b)
+		}
+		if r.tail != 0 {
+			chained++
+			for c, owed := r.head, uint32(0); ; c = s.pool.at(c).next {
+				lent += cap(s.pool.at(c).b)
+				owed += uint32(len(s.pool.at(c).data()))
+				if c == r.tail {
+					if owed != r.owed {
+						g.t.Errorf("slot %d has %d bytes in chunks and owes %d", slot, owed, r.owed)
+					}
+					break
+				}
+			}
+		}
+	}
+	for slot := s.owing; slot != none; slot = s.at(slot).next {
+		chained--
+	}
+	if chained != 0 || lent != s.pool.bytes {
+		g.t.Errorf("%d connections with chunks are not linked; %d bytes of buffers in use, counted %d", chained, lent, s.pool.bytes)
+	}
+}
+
+// quiet fails the test if the loop would wake up although nothing happens.
+func (g *rig) quiet() {
+	g.t.Helper()
+	for range 3 {
+		g.turns(1)
+		g.do(func() {
+			if g.poller.ready() {
+				g.t.Error("the loop spins: an event is ready though nothing has happened")
+			}
+		})
+	}
+}
+
+// hold stops the loop, so that what happens until release is seen in one batch.
+func (g *rig) hold() (release func()) {
+	g.t.Helper()
+	held, gate := make(chan struct{}), make(chan struct{})
+	g.l.AddCallback(func() { close(held); <-gate })
+	g.wait(held, "hold")
+	return func() { close(gate) }
 }
 
 // stop ends the loop and the Set; the second call does nothing.
