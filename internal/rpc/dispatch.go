@@ -39,7 +39,7 @@ func (h *Hub) receive(s *session, raw []byte) {
 // that is full.
 func (h *Hub) enqueue(s *session, raw []byte) {
 	box := &s.ext.box
-	box.push(raw, h.loop.Now())
+	box.push(raw, h.loop.Now().Sub(h.epoch))
 	h.peers.waiting.Add(1)
 	if box.count >= h.limits.MaxMailbox || box.size() >= h.limits.MaxMailboxBytes {
 		s.flags |= flagPaused
@@ -68,7 +68,7 @@ func (h *Hub) next(s *session) {
 			h.protocolError(s, err)
 			return
 		}
-		h.start(s, &h.msg, h.methods[string(h.msg.Method)], arrived)
+		h.start(s, &h.msg, h.methods[string(h.msg.Method)], h.epoch.Add(arrived))
 	}
 	if s.conn != conn {
 		return

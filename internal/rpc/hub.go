@@ -52,6 +52,7 @@ type Hub struct {
 	limits  Limits
 
 	// loop only
+	epoch    time.Time // what the hub's own clock counts from; monotonic
 	sessions sessions
 	uids     map[uint64]uint64 // the connection of each player whose home this hub is
 	orphans  map[*Call]struct{}

@@ -93,7 +93,10 @@ func (h *Hub) Connect(link Link) { h.link = link }
 func (p *Peers) Start() {
 	p.registry.Freeze()
 	for _, h := range p.hubs {
-		h.loop.AddCallback(h.sweep)
+		h.loop.AddCallback(func() {
+			h.epoch = h.loop.Now()
+			h.sweep()
+		})
 	}
 }
 
