@@ -25,8 +25,15 @@ generate: ## write the code and pages that are made from the handlers and the co
 test: ## run all tests, with the race detector and the invariants checked
 	$(GO) test -race -tags invariants -timeout 10m $(PACKAGES)
 
+FUZZTIME ?= 30s
+
 fuzz: ## run every fuzz target for FUZZTIME (30s) each
-	./bench/fuzz.sh $(FUZZTIME)
+	@for package in $$($(GO) list $(PACKAGES)); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
 
 fresh: ## fail when generated code is stale
 	$(GO) run ./cmd/rpcgen -check
@@ -42,9 +49,10 @@ vet: ## gofmt, go vet, staticcheck
 verify: vet fresh build test plain ## everything that CI checks
 	@echo "verify: all of it passed"
 
-# Without the race detector and the invariants: what is measured or only true there.
-plain:
-	$(GO) test -run 'Alloc|Memory|Limit|Frame' ./wire ./internal/rpc ./internal/conn ./internal/loop
+# The hot path as it ships: raw system calls, no race detector, and the tests of
+# allocations that say nothing with it.
+plain: ## the core's tests again, as it ships
+	$(GO) test -timeout 5m ./wire ./client ./internal/loop ./internal/conn ./internal/rpc ./internal/server
 
 bench: build ## measure against the limit server, memory per connection, rooms (docs/performance.md)
 	./bench/all.sh
