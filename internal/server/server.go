@@ -47,12 +47,10 @@ type Server struct {
 	stop     chan string // why Shutdown was called
 }
 
-// Options are what New needs besides the configuration.
+// Options are what a daemon may have besides its configuration.
 type Options struct {
 	// Areas adds methods to those of internal/handlers; tests use it.
 	Areas func(*handlers.Parts) []rpc.Method
-	// Middleware runs with every call, the first outermost.
-	Middleware []rpc.Middleware
 }
 
 // New builds the daemon and binds every address of the configuration; nobody is
@@ -125,7 +123,7 @@ func (s *Server) makeSessions(o Options) error {
 	limits := s.cfg.Limits
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
-		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: o.Middleware,
+		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: callLog(s.log),
 		Limits: rpc.Limits{
 			MaxConnections: limits.MaxConnections, MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
 			MaxMailbox: limits.MaxMailbox, MaxMailboxBytes: limits.MaxMailboxBytes, MaxConcurrent: limits.MaxConcurrent,

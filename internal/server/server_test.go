@@ -14,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"gameserverd/client"
 	"gameserverd/internal/handlers"
 	"gameserverd/internal/rpc"
@@ -51,6 +55,31 @@ func TestEveryShippedMethodAnswersOverARealSocket(t *testing.T) {
 	}
 	if err := c.Call(ctx, "player.get", &player); err != nil || player.UID != 7 || player.Name != "player7" || player.Gold != 100 {
 		t.Errorf("player.get: %+v %v", player, err)
+	}
+}
+
+func TestDebugLevelLogsEveryCall(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	s, err := New(testConfig(), zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { _, err := s.Run(); ended <- err }()
+	c, err := client.Dial(testContext(t), s.Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Call(testContext(t), "sum", nil, 1, 2)
+	c.Call(testContext(t), "sum", nil, 1)
+	s.Shutdown("the test is over")
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	calls := logs.FilterMessage("call").All()
+	if len(calls) != 2 || calls[0].ContextMap()["method"] != "sum" || calls[1].ContextMap()["code"] != "invalid_argument" {
+		t.Errorf("logged %v", calls)
 	}
 }
 
