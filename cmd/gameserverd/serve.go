@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"gameserverd/internal/cli"
+	"gameserverd/internal/config"
+	"gameserverd/internal/server"
+)
+
+func newServe(program string) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon until SIGTERM or SIGINT",
+		Long: `Runs the daemon in the foreground. Standard output says where it listens and one
+line to try; the log goes to standard error. SIGTERM or SIGINT drains: what was
+read is answered, within shutdown.deadline. A second signal ends it at once.
+
+Exit codes: 0 clean drain, 1 could not start or failed, 2 bad usage or
+configuration, 3 the drain was cut by the deadline, 130 second signal.`,
+		Example: `  gameserverd serve
+  gameserverd serve --config configs/gameserverd.yaml
+  GAMESERVERD_LISTEN_TCP=127.0.0.1:5701 GAMESERVERD_LISTEN_ADMIN= gameserverd serve`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return serve(program, configFile(file)) },
+	}
+	addConfigFlag(cmd, &file)
+	return cmd
+}
+
+// serve runs the daemon with the configuration of file.
+func serve(program, file string) error {
+	// First of all, so that a signal during the start is not the default end.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	cfg, err := config.Load(file)
+	if err != nil {
+		return badConfig(err)
+	}
+	log := cli.NewLog(cfg.Log.Level, cfg.Log.Format, os.Stderr, cli.IsTerminal(os.Stderr))
+	s, err := server.New(cfg, log)
+	if err != nil {
+		return cli.Failed(startError(cfg, err))
+	}
+	greet(os.Stdout, program, s)
+	return runUntilSignals(s, log, cfg, signals)
+}
+
+func badConfig(err error) error {
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		err = fmt.Errorf("the configuration has %d problem(s):\n%w", len(problems), err)
+	}
+	return &cli.ExitError{Code: cli.ExitUsage, Err: err}
+}
+
+// startError adds what to do to an error that the operator can mend.
+func startError(cfg *config.Config, err error) error {
+	where := "GAMESERVERD_LISTEN_TCP=127.0.0.1:5701"
+	if strings.HasPrefix(err.Error(), "admin: ") {
+		where = `GAMESERVERD_LISTEN_ADMIN=127.0.0.1:5781 (or "" for none)`
+	}
+	switch {
+	case strings.Contains(err.Error(), "unix:"):
+		return err // it names the path
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w\nhint: something else listens there, perhaps another gameserverd. Stop it, or choose another address: %s", err, where)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w\nhint: this user may not listen there; ports below 1024 and other users' folders need more rights", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w\nhint: this machine has no such address; listen.tcp is %s, listen.admin is %s",
+			err, strings.Join(cfg.Listen.TCP, ", "), cfg.Listen.Admin)
+	}
+	return err
+}
+
+// greet says where s listens and what to try.
+func greet(w io.Writer, program string, s *server.Server) {
+	addrs := s.Addrs()
+	fmt.Fprintf(w, "gameserverd %s listens on %s\n", readBuild().Version, strings.Join(addrs, ", "))
+	if admin := s.AdminAddr(); admin != "" {
+		fmt.Fprintf(w, "health, readiness and profiles: http://%s/\n", admin)
+	}
+	try := program + " call sum 1 2"
+	if !slices.Contains(addrs, cli.DefaultAddr) {
+		try += " --addr " + addrs[0]
+	}
+	fmt.Fprintf(w, "try: %s\n", try)
+}
+
+// runUntilSignals serves until the drain that the first signal began has ended,
+// or until the second signal.
+func runUntilSignals(s *server.Server, log *zap.Logger, cfg *config.Config, signals <-chan os.Signal) error {
+	type outcome struct {
+		report server.Report
+		err    error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		report, err := s.Run()
+		ended <- outcome{report, err}
+	}()
+	stopping := false
+	for {
+		select {
+		case sig := <-signals:
+			if stopping {
+				// Run goes on in its goroutine until main has ended the process.
+				log.Warn("second signal: ending at once", zap.Stringer("signal", sig))
+				return &cli.ExitError{Code: cli.ExitInterrupted}
+			}
+			stopping = true
+			s.Shutdown(sig.String())
+		case o := <-ended:
+			_ = log.Sync() // standard error of many kinds cannot be synced
+			switch {
+			case o.err != nil:
+				return cli.Failed(o.err)
+			case !o.report.Clean:
+				return &cli.ExitError{Code: cli.ExitCut, Err: fmt.Errorf("the drain was cut by shutdown.deadline (%v); calls not answered: %d",
+					cfg.Shutdown.Deadline, len(o.report.Abandoned))}
+			}
+			return nil
+		}
+	}
+}
