@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,7 +71,33 @@ type closedCall struct {
 	err *CloseError
 }
 
+// fakeClock stands still until it is moved. The loop looks at it in every turn.
+type fakeClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newFakeClock() *fakeClock { return &fakeClock{now: time.Unix(1_000_000, 0)} }
+
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
 func newRig(t *testing.T, o Options) *rig {
+	t.Helper()
+	return newRigOn(t, o, nil)
+}
+
+// newRigOn is newRig with a clock; nil is the real one.
+func newRigOn(t *testing.T, o Options, clock loop.Clock) *rig {
 	t.Helper()
 	g := &rig{t: t, closed: make(chan closedCall, 4096), stopped: make(chan error, 1)}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -78,7 +105,7 @@ func newRig(t *testing.T, o Options) *rig {
 		t.Fatal(err)
 	}
 	g.poller = &poller{fd: fd}
-	l, err := loop.New(loop.Options{Name: t.Name(), Poller: g.poller, OnPanic: func(v any, stack []byte) {
+	l, err := loop.New(loop.Options{Name: t.Name(), Poller: g.poller, Clock: clock, OnPanic: func(v any, stack []byte) {
 		if g.panics.Add(-1) < 0 {
 			t.Errorf("panic on the loop: %v\n%s", v, stack)
 		}
