@@ -28,6 +28,7 @@ by the deadline, 130 interrupted.`,
 	root.AddCommand(
 		newServe(program),
 		newCall(program),
+		newBench(),
 		newCheck(),
 		newRoutes(),
 		newVersion(),

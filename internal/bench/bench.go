@@ -57,7 +57,8 @@ type run struct {
 	spare    []*tally   // by worker: empty
 	snaps    []snapshot // by worker: the last
 	window   window
-	cpu      time.Duration
+	cpu      time.Duration // used while measuring
+	cpuOver  time.Duration // how long that was
 	early    bool // ended before its time
 }
 
@@ -131,9 +132,9 @@ func (r *run) measure(ctx context.Context) {
 	if r.o.Warmup > 0 {
 		r.wait(ctx, phaseWarmup, r.window.from, over)
 	}
-	used := processCPU()
+	used, since := processCPU(), r.now()
 	r.wait(ctx, phaseMeasuring, r.window.until, over)
-	r.cpu = processCPU() - used
+	r.cpu, r.cpuOver = processCPU()-used, time.Duration(r.now()-since)
 
 	if now := r.now(); now < r.window.until {
 		r.early = !r.exhausted()
@@ -174,6 +175,7 @@ func (r *run) wait(ctx context.Context, phase string, until int64, done func() b
 	defer tick.Stop()
 	end := time.NewTimer(time.Duration(until - began))
 	defer end.Stop()
+	r.interval.reset()
 	for since := began; ; {
 		over, report := false, false
 		select {
@@ -239,14 +241,14 @@ func (r *run) result() *Result {
 		w.until = min(w.until, t.last) // the last of Total answers ended it
 	}
 	res := &Result{
-		Addr: r.o.Addr, Method: r.o.Method, Params: decodeJSON(r.o.Params), Connections: r.o.Connections,
+		Addr: r.o.Addr, Method: r.o.Method, Params: asJSON(r.o.Params), Connections: r.o.Connections,
 		Loops: r.o.Loops, Depth: r.o.Depth, Rate: r.o.Rate, Interrupted: r.early,
 		Seconds: float64(w.until-w.from) / 1e9, Warmup: r.o.Warmup.Seconds(),
 		Answered: t.calls(), OK: t.ok, Wrong: t.wrong, Errors: map[string]uint64{}, Lost: t.lost,
 		LatencyFrom: "send", Latency: t.summary(),
-		FirstResult: decodeJSON(t.firstResult), FirstWrong: decodeJSON(t.firstWrong),
+		FirstResult: asJSON(t.firstResult), FirstWrong: asJSON(t.firstWrong),
 		Failed: r.failed(), Closed: map[string]int{},
-		Unasked: t.unasked, Notifications: t.notifications, Requests: t.requests, CPUSeconds: r.cpu.Seconds(),
+		Unasked: t.unasked, Notifications: t.notifications, Requests: t.requests, CPUSeconds: r.cpu.Seconds(), CPUs: r.cpu.Seconds() / r.cpuOver.Seconds(),
 	}
 	if r.o.Rate > 0 {
 		res.LatencyFrom = "due"

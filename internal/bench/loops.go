@@ -43,7 +43,7 @@ func (r *run) open() error {
 func (r *run) newWorker(name string, first, count int) (*worker, error) {
 	var want wire.Raw
 	if r.o.Expect != "" {
-		want, _ = encodeJSON(r.o.Expect) // was checked
+		want, _ = encodeArg(r.o.Expect) // was checked
 	}
 	expect, err := newExpectation(want)
 	if err != nil {

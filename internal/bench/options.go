@@ -26,16 +26,16 @@ type Options struct {
 	Method      string        // default sum
 	Params      wire.Raw      // its params, an array; nil: 1, 2 for sum, none for others. See EncodeArgs
 	Login       string        // token of auth.login, in which {i} stands for the connection's number, from 1; "": no login
-	Expect      string        // JSON of the result that every answer must have; "": any
+	Expect      string        // the result that every answer must have, written as an argument; "": any
 }
 
 // The defaults and bounds of Options.
 const (
 	defaultAddr        = "127.0.0.1:5700"
-	defaultConnections = 10
+	DefaultConnections = 10
 	defaultRateDepth   = 256
 	defaultDuration    = 10 * time.Second
-	defaultWarmup      = time.Second
+	DefaultWarmup      = time.Second
 	defaultMethod      = "sum"
 
 	maxDepth    = 1 << 16
@@ -50,7 +50,7 @@ func (o Options) resolve() (Options, error) {
 		o.Addr = defaultAddr
 	}
 	if o.Connections == 0 {
-		o.Connections = defaultConnections
+		o.Connections = DefaultConnections
 	}
 	if o.Loops == 0 {
 		o.Loops = 1
@@ -65,7 +65,7 @@ func (o Options) resolve() (Options, error) {
 		o.Duration = defaultDuration
 	}
 	if o.Warmup == 0 {
-		o.Warmup = defaultWarmup
+		o.Warmup = DefaultWarmup
 	}
 	o.Warmup = max(o.Warmup, 0)
 	if o.Method == "" {
@@ -79,6 +79,12 @@ func (o Options) resolve() (Options, error) {
 		o.Params, _ = EncodeArgs(args) // cannot fail: these are valid
 	}
 	return o, o.check()
+}
+
+// Check reports all that is wrong with o, one line each. Any goroutine.
+func (o Options) Check() error {
+	_, err := o.resolve()
+	return err
 }
 
 func (o Options) check() error {
@@ -106,7 +112,7 @@ func (o Options) check() error {
 		bad("params: %d bytes, a frame holds at most %d", len(o.Params), wire.MaxFrame)
 	}
 	if o.Expect != "" {
-		if _, err := encodeJSON(o.Expect); err != nil {
+		if _, err := encodeArg(o.Expect); err != nil {
 			bad("expect: %w", err)
 		}
 	}

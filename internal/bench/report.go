@@ -35,7 +35,7 @@ type Result struct {
 	LatencyFrom string  `json:"latency_from"` // "send", or with a rate "due"
 	Latency     Latency `json:"latency_us"`
 
-	FirstResult json.RawMessage `json:"first_result"` // null: none, or it has no JSON form
+	FirstResult json.RawMessage `json:"first_result"` // null: none
 	FirstWrong  json.RawMessage `json:"first_wrong,omitempty"`
 	FirstError  string          `json:"first_error,omitempty"`
 
@@ -45,7 +45,8 @@ type Result struct {
 	Notifications uint64         `json:"notifications"`
 	Requests      uint64         `json:"server_requests"`
 
-	CPUSeconds float64 `json:"cpu_seconds"` // of this process during Seconds
+	CPUSeconds float64 `json:"cpu_seconds"` // of this process during the measurement
+	CPUs       float64 `json:"cpus"`        // the same as CPUs that it kept busy
 }
 
 // Latency is the latency of all answered calls in microseconds.
@@ -90,18 +91,15 @@ func (r *Result) WriteText(w io.Writer) error {
 	} else {
 		row("", "from sending to answer: a stalled server is asked less, so tails are a lower bound (--rate has none of this)")
 	}
-	switch {
-	case r.FirstResult != nil:
+	if r.FirstResult != nil {
 		row("first result", "%s", shorten(string(r.FirstResult)))
-	case r.OK > 0:
-		row("first result", "has no JSON form")
 	}
 	row("errors", "%s", counts(r.Errors))
 	if r.FirstError != "" {
 		row("first error", "%s", shorten(r.FirstError))
 	}
 	r.troubles(row)
-	row("this process", "%.2f CPUs%s", r.cpus(), r.bottleneck())
+	row("this process", "%.2f CPUs%s", r.CPUs, r.bottleneck())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -111,7 +109,7 @@ func (r *Result) head(b *strings.Builder) {
 	if r.Rate > 0 {
 		fmt.Fprintf(b, "%s calls/s in all", thousands(uint64(r.Rate+0.5)))
 	} else {
-		fmt.Fprintf(b, "%d calls outstanding on each", r.Depth)
+		fmt.Fprintf(b, "%d outstanding on each", r.Depth)
 	}
 	fmt.Fprintf(b, ", %.1f s after %.1f s of warm-up", r.Seconds, r.Warmup)
 	if r.Interrupted {
@@ -151,16 +149,9 @@ func (r *Result) troubles(row func(name, format string, args ...any)) {
 	}
 }
 
-func (r *Result) cpus() float64 {
-	if r.Seconds <= 0 {
-		return 0
-	}
-	return r.CPUSeconds / r.Seconds
-}
-
 // bottleneck warns when the load generator itself was busy nearly all the time.
 func (r *Result) bottleneck() string {
-	if r.cpus() < 0.9*float64(r.Loops) {
+	if r.Seconds < 0.5 || r.CPUs < 0.9*float64(r.Loops) {
 		return ""
 	}
 	return fmt.Sprintf("; busy nearly all the time: it may be what limits the throughput (--loops %d)", r.Loops+1)
