@@ -3,6 +3,7 @@ package conn
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // handoff is a connection on its way to a Set: a descriptor, and what comes
@@ -32,13 +33,7 @@ type inbox struct {
 	mu     sync.Mutex
 	queue  []handoff
 	posted bool
-	closed bool
-}
-
-func (b *inbox) isClosed() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.closed
+	ended  atomic.Bool // set under mu: nothing is taken any more
 }
 
 // give hands h over: taken or, if the loop has ended, closed. Any goroutine.
@@ -46,7 +41,7 @@ func (s *Set) give(h handoff) {
 	b := &s.inbox
 	s.count.Add(1)
 	b.mu.Lock()
-	if b.closed {
+	if b.ended.Load() {
 		b.mu.Unlock()
 		s.refuse(h)
 		return
@@ -96,7 +91,8 @@ func (s *Set) closeInbox() {
 	b := &s.inbox
 	b.mu.Lock()
 	queue := b.queue
-	b.queue, b.closed = nil, true
+	b.queue = nil
+	b.ended.Store(true)
 	b.mu.Unlock()
 	for _, h := range queue {
 		s.refuse(h)

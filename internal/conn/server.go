@@ -238,11 +238,15 @@ func (s *Server) admits(fd int, peer netip.AddrPort) (ok bool) {
 	return s.o.Admit(peer)
 }
 
-// fewest is the Set with the fewest connections. Among several it is the next in turn.
+// fewest is the Set with the fewest connections, of those whose loop has not
+// ended. Among several it is the next in turn.
 func (s *Server) fewest() *Set {
 	best, bestLen := 0, -1
 	for k := range s.sets {
 		i := (s.next + k) % len(s.sets)
+		if s.sets[i].inbox.ended.Load() {
+			continue
+		}
 		if n := s.sets[i].Len(); bestLen < 0 || n < bestLen {
 			best, bestLen = i, n
 		}

@@ -195,7 +195,7 @@ func (s *Set) attach(fd int, peer netip.AddrPort) (uint64, error) {
 // admit makes fd a connection.
 func (s *Set) admit(fd int, peer netip.AddrPort, ev loop.Events) (uint64, *record, error) {
 	var err error
-	if s.inbox.isClosed() {
+	if s.inbox.ended.Load() {
 		err = ErrClosed
 	} else {
 		err = s.loop.AddHandler(fd, ev, s)
