@@ -133,7 +133,7 @@ func (c *Call) hint(f failure, code client.Code, retry time.Duration) string {
 	case client.Canceled:
 		return "the call was given up before its answer"
 	case client.Unavailable:
-		if errors.Is(f.err, client.ErrMayHaveRun) {
+		if errors.Is(f.err, client.ErrMayHaveRun) || f.conn != nil && f.conn.Err() != nil {
 			return "the connection was lost before the answer, so the call may have run; is " + c.Addr + " a gameserverd, and still running?"
 		}
 		return "the server cannot do that just now: " + again

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+func TestLogFormats(t *testing.T) {
+	var b bytes.Buffer
+	log := NewLog("info", "console", &b, false)
+	log.Debug("not written")
+	log.Info("serving", zap.String("listen", "x:1"), zap.Duration("took", 1500*time.Millisecond))
+	if want := regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  INFO  serving  \{"listen": "x:1", "took": "1.5s"\}\n$`); !want.MatchString(b.String()) {
+		t.Errorf("console: %q", b.String())
+	}
+	b.Reset()
+	NewLog("warn", "console", &b, true).Warn("odd")
+	if !strings.Contains(b.String(), "\x1b[33mWARN\x1b[0m") {
+		t.Errorf("no colour on a terminal: %q", b.String())
+	}
+	b.Reset()
+	log = NewLog("warn", "json", &b, true)
+	log.Info("not written")
+	log.Error("broken", zap.Uint64("uid", 7))
+	var line struct {
+		Level, Msg, Time string
+		UID              uint64
+	}
+	if err := json.Unmarshal(b.Bytes(), &line); err != nil || line.Level != "error" || line.Msg != "broken" || line.UID != 7 {
+		t.Errorf("json: %q (%v)", b.String(), err)
+	}
+	if _, err := time.Parse(time.RFC3339Nano, line.Time); err != nil {
+		t.Error(err)
+	}
+}
+
+// A flood of one message is cut; warnings never are, because the names of
+// abandoned calls are among them.
+func TestLogSampling(t *testing.T) {
+	var b bytes.Buffer
+	log := NewLog("debug", "json", &b, false)
+	const n = 10 * sampleFirst
+	for range n {
+		log.Info("client did something odd")
+		log.Warn("call abandoned")
+	}
+	if odd := strings.Count(b.String(), "something odd"); odd < sampleFirst || odd > n/2 {
+		t.Errorf("%d of %d equal messages were written", odd, n)
+	}
+	if warned := strings.Count(b.String(), "abandoned"); warned != n {
+		t.Errorf("%d of %d warnings were written", warned, n)
+	}
+}
