@@ -12,11 +12,13 @@ import (
 
 	"gameserverd/internal/bench"
 	"gameserverd/internal/cli"
+	"gameserverd/internal/rpc"
 )
 
 func newBench() *cobra.Command {
-	var o bench.Options
+	o := bench.Options{JSON: cli.AppendJSON}
 	var asJSON bool
+	var expect string
 	cmd := &cobra.Command{
 		Use:   "bench [METHOD [JSON-ARG...]]",
 		Short: "Measure throughput and latency of a method of a running daemon",
@@ -41,11 +43,17 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
   gameserverd bench --total 100000 --expect 3 --json sum 1 2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args = numbers(args); len(args) > 0 {
-				var err error
 				o.Method = args[0]
-				if o.Params, err = bench.EncodeArgs(args[1:]); err != nil {
-					return cli.Usage("%w", err)
+				if err := encode(&o.Params, args[1:]); err != nil {
+					return err
 				}
+			}
+			if cmd.Flags().Changed("expect") {
+				list := rpc.Raw{}
+				if err := encode(&list, []string{expect}); err != nil {
+					return err
+				}
+				o.Expect = list[1:] // behind the head of a list of one
 			}
 			for _, name := range []string{"connections", "loops", "depth", "rate", "duration", "total"} {
 				if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
@@ -71,9 +79,26 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
 	flags.Uint64Var(&o.Total, "total", 0, "how many calls to measure (default as many as --duration allows)")
 	flags.DurationVar(&o.Warmup, "warmup", bench.DefaultWarmup, "time before the measurement whose calls do not count")
 	flags.StringVar(&o.Login, "login", "", "log each connection in with this token; {i} is its number from 1: 'dev:{i}'")
-	flags.StringVar(&o.Expect, "expect", "", "result that every answer must have, as JSON")
+	flags.StringVar(&expect, "expect", "", "result that every answer must have, as JSON")
 	flags.BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
+}
+
+// encode makes a list of arguments, as call reads them.
+func encode(list *rpc.Raw, args []string) error {
+	values := make([]any, len(args))
+	for i, arg := range args {
+		var err error
+		if values[i], err = cli.ParseArg(arg); err != nil {
+			return cli.Usage("%w", err)
+		}
+	}
+	b, err := rpc.AppendValue(nil, values)
+	if err != nil {
+		return cli.Usage("%w", err)
+	}
+	*list = b
+	return nil
 }
 
 func runBench(ctx context.Context, o bench.Options, asJSON bool) error {

@@ -59,7 +59,7 @@ type run struct {
 	window   window
 	cpu      time.Duration // used while measuring
 	cpuOver  time.Duration // how long that was
-	early    bool // ended before its time
+	early    bool          // ended before its time
 }
 
 // Run measures as o says. It returns when the measurement is over, or earlier with what there is so far when ctx ends or no
@@ -241,12 +241,12 @@ func (r *run) result() *Result {
 		w.until = min(w.until, t.last) // the last of Total answers ended it
 	}
 	res := &Result{
-		Addr: r.o.Addr, Method: r.o.Method, Params: asJSON(r.o.Params), Connections: r.o.Connections,
+		Addr: r.o.Addr, Method: r.o.Method, Params: r.o.json(r.o.Params), Connections: r.o.Connections,
 		Loops: r.o.Loops, Depth: r.o.Depth, Rate: r.o.Rate, Interrupted: r.early,
 		Seconds: float64(w.until-w.from) / 1e9, Warmup: r.o.Warmup.Seconds(),
 		Answered: t.calls(), OK: t.ok, Wrong: t.wrong, Errors: map[string]uint64{}, Lost: t.lost,
 		LatencyFrom: "send", Latency: t.summary(),
-		FirstResult: asJSON(t.firstResult), FirstWrong: asJSON(t.firstWrong),
+		FirstResult: r.o.json(t.firstResult), FirstWrong: r.o.json(t.firstWrong),
 		Failed: r.failed(), Closed: map[string]int{},
 		Unasked: t.unasked, Notifications: t.notifications, Requests: t.requests, CPUSeconds: r.cpu.Seconds(), CPUs: r.cpu.Seconds() / r.cpuOver.Seconds(),
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gameserverd/internal/cli"
 	"gameserverd/wire"
 )
 
@@ -28,6 +29,7 @@ func try(t *testing.T, o Options) (*Result, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	o.JSON = cli.AppendJSON
 	res, err := Run(ctx, o, nil)
 	if ctx.Err() != nil {
 		t.Fatalf("the run took 30 s: %+v, %v", res, err)
@@ -41,7 +43,7 @@ func ended(r *Result) uint64 { return r.Answered + r.Lost + r.Unanswered }
 func TestEveryCallOfATotalIsMadeAndCounted(t *testing.T) {
 	for _, c := range []struct{ conns, loops, depth int }{{1, 1, 1}, {5, 2, 7}, {3, 3, 64}} {
 		s := serve(t, sum)
-		res := measure(t, Options{Addr: s.addr, Connections: c.conns, Loops: c.loops, Depth: c.depth, Total: 1000, Warmup: -1, Expect: "3"})
+		res := measure(t, Options{Addr: s.addr, Connections: c.conns, Loops: c.loops, Depth: c.depth, Total: 1000, Warmup: -1, Expect: value("3")})
 		if res.Answered != 1000 || res.OK != 1000 || s.called("sum") != 1000 || res.Interrupted {
 			t.Errorf("%+v: %d calls came, result %+v", c, s.called("sum"), res)
 		}
@@ -160,7 +162,7 @@ func TestErrorsAreCountedByCode(t *testing.T) {
 		}
 		return p.result(m.ID, int64(p.calls%4))
 	})
-	res := measure(t, Options{Addr: s.addr, Connections: 1, Total: 400, Warmup: -1, Expect: "3"})
+	res := measure(t, Options{Addr: s.addr, Connections: 1, Total: 400, Warmup: -1, Expect: value("3")})
 	if res.OK != 100 || res.Wrong != 100 || res.Errors["resource_exhausted"] != 100 || res.Errors["not_found"] != 100 || res.Answered != 400 {
 		t.Errorf("%+v", res)
 	}
@@ -275,7 +277,7 @@ func TestLoginComesFirstOnEachConnection(t *testing.T) {
 		}
 		return p.frame(func(b []byte) []byte { return wire.AppendMap(wire.AppendResult(b, m.ID), 0) })
 	})
-	res := measure(t, Options{Addr: s.addr, Connections: 200, Loops: 2, Login: "dev:{i}", Total: 1000, Warmup: -1, Expect: "3"})
+	res := measure(t, Options{Addr: s.addr, Connections: 200, Loops: 2, Login: "dev:{i}", Total: 1000, Warmup: -1, Expect: value("3")})
 	if res.OK != 1000 || res.Failed["login: unauthenticated: banned"] != 1 || len(res.Failed) != 1 || len(res.Closed) != 0 {
 		t.Errorf("%+v", res)
 	}
@@ -377,17 +379,14 @@ func TestNobodyListens(t *testing.T) {
 }
 
 func TestParamsGoOutAsGiven(t *testing.T) {
-	params, err := EncodeArgs([]string{`"a"`, `{"k":[1,2.5]}`})
-	if err != nil {
-		t.Fatal(err)
-	}
+	params := value(`["a",{"k":[1,2.5]}]`)
 	s := serve(t, func(p *peer, m *wire.Message) error {
 		if !bytes.Equal(m.Params, params) {
 			return fmt.Errorf("params %x", m.Params)
 		}
 		return p.frame(func(b []byte) []byte { return append(wire.AppendResult(b, m.ID), m.Params...) })
 	})
-	res := measure(t, Options{Addr: s.addr, Connections: 1, Method: "echo", Params: params, Total: 10, Warmup: -1, Expect: `["a",{"k":[1,2.5]}]`})
+	res := measure(t, Options{Addr: s.addr, Connections: 1, Method: "echo", Params: params, Total: 10, Warmup: -1, Expect: value(`["a",{"k":[1,2.5]}]`)})
 	if res.OK != 10 || string(res.FirstResult) != `["a",{"k":[1,2.5]}]` {
 		t.Errorf("%+v", res)
 	}

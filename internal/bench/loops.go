@@ -41,11 +41,7 @@ func (r *run) open() error {
 
 // newWorker makes the worker of count connections, of which the first has the number first.
 func (r *run) newWorker(name string, first, count int) (*worker, error) {
-	var want wire.Raw
-	if r.o.Expect != "" {
-		want, _ = encodeArg(r.o.Expect) // was checked
-	}
-	expect, err := newExpectation(want)
+	expect, err := newExpectation(r.o.Expect)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -24,9 +25,12 @@ type Options struct {
 	Total       uint64        // ends the measurement after so many calls; 0: Duration alone does
 	Warmup      time.Duration // calls that begin in this time before the measurement do not count; negative: none; default 1 s
 	Method      string        // default sum
-	Params      wire.Raw      // its params, an array; nil: 1, 2 for sum, none for others. See EncodeArgs
+	Params      wire.Raw      // its params, an array; nil: 1, 2 for sum, none for others
 	Login       string        // token of auth.login, in which {i} stands for the connection's number, from 1; "": no login
-	Expect      string        // the result that every answer must have, written as an argument; "": any
+	Expect      wire.Raw      // the result that every answer must have; nil: any
+
+	// JSON appends a value as JSON, for the values in the result; nil: they are left out.
+	JSON func(b []byte, v wire.Raw) []byte
 }
 
 // The defaults and bounds of Options.
@@ -72,11 +76,10 @@ func (o Options) resolve() (Options, error) {
 		o.Method = defaultMethod
 	}
 	if o.Params == nil {
-		args := []string{}
+		o.Params = wire.AppendArray(nil, 0)
 		if o.Method == defaultMethod {
-			args = []string{"1", "2"}
+			o.Params = wire.AppendInt(wire.AppendInt(wire.AppendArray(nil, 2), 1), 2)
 		}
-		o.Params, _ = EncodeArgs(args) // cannot fail: these are valid
 	}
 	return o, o.check()
 }
@@ -111,8 +114,12 @@ func (o Options) check() error {
 	if size := len(o.Params) + len(o.Method) + 16; size > wire.MaxFrame {
 		bad("params: %d bytes, a frame holds at most %d", len(o.Params), wire.MaxFrame)
 	}
-	if o.Expect != "" {
-		if _, err := encodeArg(o.Expect); err != nil {
+	r := wire.NewReader(o.Params)
+	if _, err := r.Array(); err != nil || wire.Check(o.Params, wire.DefaultMaxElements) != nil {
+		bad("params: must be an array")
+	}
+	if o.Expect != nil {
+		if _, err := newExpectation(o.Expect); err != nil {
 			bad("expect: %w", err)
 		}
 	}
@@ -126,4 +133,12 @@ func (o Options) check() error {
 // token is the login token of connection i, counted from 0.
 func (o Options) token(i int) string {
 	return strings.ReplaceAll(o.Login, "{i}", strconv.Itoa(i+1))
+}
+
+// json is a validated value as JSON; nil stays nil.
+func (o Options) json(v wire.Raw) json.RawMessage {
+	if v == nil || o.JSON == nil {
+		return nil
+	}
+	return o.JSON(nil, v)
 }

@@ -6,8 +6,22 @@ import (
 	"testing"
 	"time"
 
+	"gameserverd/internal/cli"
 	"gameserverd/wire"
 )
+
+// value is MessagePack for an argument of the command line.
+func value(arg string) wire.Raw {
+	v, err := cli.ParseArg(arg)
+	if err != nil {
+		panic(err)
+	}
+	b, err := wire.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
 
 // random returns a source whose seed is in the log of a failed test.
 func random(t *testing.T) *rand.Rand {
@@ -186,11 +200,7 @@ func TestExpectationComparesValues(t *testing.T) {
 		{`{"a":[1,null]}`, []byte{0x81, 0xa1, 'b', 0x92, 0xcc, 1, 0xc0}, false},
 		{`{"a":[1,null]}`, []byte{0x81, 0xa1, 'a', 0x91, 0xcc, 1}, false},
 	} {
-		want, err := encodeArg(c.want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := newExpectation(want)
+		e, err := newExpectation(value(c.want))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,33 +208,6 @@ func TestExpectationComparesValues(t *testing.T) {
 			if e.holds(c.result) != c.equal {
 				t.Errorf("%s and %x: want equal %v", c.want, c.result, c.equal)
 			}
-		}
-	}
-}
-
-func TestEncodeArgs(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		json string
-	}{
-		{nil, `[]`},
-		{[]string{"1", "-2"}, `[1,-2]`},
-		{[]string{`"text"`, "word", "true", "null", "1.5"}, `["text","word",true,null,1.5]`},
-		{[]string{"18446744073709551615", "-9223372036854775808"}, `[18446744073709551615,-9223372036854775808]`},
-		{[]string{`{"b":[1],"a":{}}`}, `[{"a":{},"b":[1]}]`},
-	} {
-		b, err := EncodeArgs(c.args)
-		if err != nil {
-			t.Errorf("%q: %v", c.args, err)
-			continue
-		}
-		if got := string(asJSON(b)); got != c.json {
-			t.Errorf("%q came back as %s, want %s", c.args, got, c.json)
-		}
-	}
-	for _, bad := range []string{`"text`, "{", "[1,]", "[1e999]"} {
-		if b, err := EncodeArgs([]string{bad}); err == nil {
-			t.Errorf("%q became %x", bad, b)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Result struct {
 	LatencyFrom string  `json:"latency_from"` // "send", or with a rate "due"
 	Latency     Latency `json:"latency_us"`
 
-	FirstResult json.RawMessage `json:"first_result"` // null: none
+	FirstResult json.RawMessage `json:"first_result"` // null: there is none
 	FirstWrong  json.RawMessage `json:"first_wrong,omitempty"`
 	FirstError  string          `json:"first_error,omitempty"`
 

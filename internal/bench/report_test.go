@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -100,11 +101,11 @@ func TestProgressLine(t *testing.T) {
 }
 
 func TestOptionsReportAllProblems(t *testing.T) {
-	_, err := Options{Connections: -1, Depth: -1, Rate: -1, Duration: -1, Method: strings.Repeat("m", 256), Expect: "{three"}.resolve()
+	_, err := Options{Connections: -1, Depth: -1, Rate: -1, Duration: -1, Method: strings.Repeat("m", 256), Expect: wire.Raw{0xc1}, Params: wire.Raw{0xc0}}.resolve()
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, key := range []string{"connections", "depth", "rate", "duration", "method", "expect"} {
+	for _, key := range []string{"connections", "depth", "rate", "duration", "method", "params", "expect"} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not named in: %v", key, err)
 		}
@@ -117,7 +118,7 @@ func TestOptionsReportAllProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.Addr != "127.0.0.1:5700" || o.Connections != 10 || o.Depth != 1 || o.Duration != 10*time.Second || o.Warmup != time.Second ||
-		o.Method != "sum" || string(asJSON(o.Params)) != "[1,2]" || o.Loops != 1 {
+		o.Method != "sum" || !bytes.Equal(o.Params, []byte{0x92, 1, 2}) || o.Loops != 1 {
 		t.Errorf("defaults: %+v", o)
 	}
 	if got := o.token(6); got != "dev:7" {

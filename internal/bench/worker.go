@@ -143,13 +143,14 @@ func (w *worker) start(win window, p *pacer) {
 	w.pump(w.clock())
 }
 
-// stop ends the window at until and lets no more calls begin. Loop only.
+// stop ends the window at until; calls that were due by then and found this loop busy begin late. Loop only.
 func (w *worker) stop(until int64) {
 	w.in.window.until = min(w.in.window.until, until)
-	w.issuing = false
-	if w.live == 0 {
-		w.poke()
+	if w.open {
+		w.pump(until)
 	}
+	w.issuing = false
+	w.idle()
 }
 
 // may reports whether a call may begin at, or is due at, now, and takes it from the budget.
