@@ -34,7 +34,7 @@ type conn struct {
 	// Client.mu
 	asleep    bool          // the writer waits for wake
 	inflight  int           // requests sent and not answered, those that nobody waits for apart
-	serving   int           // handlers of its calls that run
+	owed      int           // calls of the server whose replies the writer has not taken
 	ping      *call         // a sys.ping that has no response yet
 	announced bool          // it took calls, and WithOnConnect was told
 	closing   *ClosingError // the server's last word: no new calls

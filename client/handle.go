@@ -253,18 +253,18 @@ func (c *Client) logPanic(method string, v any) {
 func (cn *conn) called(msg *wire.Message) error {
 	c := cn.c
 	h, ok := c.handlers.find(msg.Method)
-	if !ok {
-		c.unknown.Add(1)
-		return cn.answer(msg.ID, string(msg.Method), nil, Errorf(Unimplemented, "this client has no method %q", msg.Method))
-	}
 	c.mu.Lock()
+	cn.owed++
 	full := c.serving >= c.o.maxServing
-	if !full {
+	if ok && !full {
 		c.serving++
-		cn.serving++
 	}
 	c.mu.Unlock()
-	if full {
+	switch {
+	case !ok:
+		c.unknown.Add(1)
+		return cn.answer(msg.ID, string(msg.Method), nil, Errorf(Unimplemented, "this client has no method %q", msg.Method))
+	case full:
 		return cn.answer(msg.ID, h.name, nil, &Error{Code: ResourceExhausted, Message: h.name + ": this client is busy", RetryAfter: 100 * time.Millisecond})
 	}
 	r := &Request{ctx: cn.ctx, client: c, method: h.name, params: append(Raw(nil), msg.Params...), id: msg.ID}
@@ -286,8 +286,6 @@ func (cn *conn) serve(r *Request, fn handler, meta wire.Meta) {
 		}
 		c.mu.Lock()
 		c.serving--
-		cn.serving--
-		cn.wakeIfClosingLocked()
 		c.mu.Unlock()
 	}()
 	if meta.HasTimeout {

@@ -274,7 +274,8 @@ func TestHandlerContext(t *testing.T) {
 // When the queue of notifications is full nothing is lost, and it goes on when there is room.
 func TestFullQueueWaits(t *testing.T) {
 	clock, opts := manual()
-	c, p := listen(t).dial(append(opts, client.WithNotificationQueue(2), client.WithHeartbeat(4*time.Second))...)
+	lost, withLost := losses()
+	c, p := listen(t).dial(append(opts, withLost, client.WithNotificationQueue(2), client.WithHeartbeat(4*time.Second))...)
 	release, got := make(chan struct{}), make(chan int, 100)
 	client.On(c, "n", func(_ context.Context, i int) { <-release; got <- i })
 	for i := range 100 {
@@ -290,10 +291,16 @@ func TestFullQueueWaits(t *testing.T) {
 			t.Fatalf("got %d, want %d", v, i)
 		}
 	}
-	go p.serveAll()
-	if err := c.Call(ctx, "echo", nil); err != nil || c.Stats().Connects != 1 {
-		t.Errorf("%v, stats %+v", err, c.Stats())
+	if s := c.Stats(); s.Connects != 1 {
+		t.Errorf("stats %+v", s)
 	}
+	for range 4 { // now it is read, and nothing comes
+		eventually(t, "the next look or the end", func() bool { return len(lost) > 0 || clock.has(2*time.Second) })
+		if len(lost) == 0 {
+			clock.fire(t, 2*time.Second)
+		}
+	}
+	within(t, "the end of the connection", lost)
 }
 
 func (f *fakeClock) has(d time.Duration) bool {

@@ -71,7 +71,12 @@ func TestInboxBounds(t *testing.T) {
 		t.Error("a long one must fit alone, and nothing beside it")
 	}
 	in.take()
-	if !offer(4) || !offer(4) || offer(4) || !offer(2) || offer(0) {
+	for i, want := range []bool{true, true, false} {
+		if offer(4) != want {
+			t.Errorf("event %d of 4 bytes: the bound is 10 bytes", i+1)
+		}
+	}
+	if !offer(2) || offer(0) {
 		t.Error("the bounds are 3 events and 10 bytes")
 	}
 	in.tell(func() {})

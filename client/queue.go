@@ -98,6 +98,9 @@ func (c *Client) endLocked(m *call) {
 	if m.kind == request {
 		delete(c.pending, m.id)
 	}
+	if m.kind == reply {
+		m.only.owed--
+	}
 	if m.only != nil && m.only.ping == m {
 		m.only.ping = nil
 	}
@@ -165,7 +168,7 @@ func (c *Client) take(cn *conn, buf []byte) (_ []byte, over bool) {
 		return buf, false
 	}
 	cn.asleep = true
-	return buf, c.err != nil || cn.closing != nil && cn.inflight == 0 && cn.serving == 0
+	return buf, c.err != nil || cn.closing != nil && cn.inflight == 0 && cn.owed == 0
 }
 
 // sentLocked moves m on after its frame was copied: a request waits for its response, anything else has ended.

@@ -186,7 +186,6 @@ func (c *Client) goOnline(cn *conn) {
 		c.inbox.tell(func() { fn(c, again) }) // before anything that the reader puts in
 	}
 	cn.wakeLocked()
-	c.allAskAgainLocked()
 }
 
 // beat is how long a connection may be silent.

@@ -85,6 +85,70 @@ func TestUnsentCallsMoveOn(t *testing.T) {
 	}
 }
 
+// The time that a call has waited for a connection is no longer the server's to use.
+func TestDeadlineAfterWaiting(t *testing.T) {
+	s := listen(t)
+	clock, opts := manual()
+	lost, withLost := losses()
+	c, p := s.dial(append(opts, withLost)...)
+	p.nc.Close()
+	within(t, "the loss", lost)
+	timed, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	x := c.Go(timed, "x", nil)
+	began := time.Now()
+	eventually(t, "20 ms have passed", func() bool { return time.Since(began) >= 20*time.Millisecond })
+	clock.fire(t, 100*time.Millisecond)
+	m := s.accept().expect("x")
+	if meta := wire.ParseMeta(m.Meta); meta.TimeoutMS > 3_600_000-20 || meta.TimeoutMS < 3_500_000 {
+		t.Errorf("meta %+v", meta)
+	}
+	c.Close()
+	wantCode(t, x.Wait(), client.Canceled)
+}
+
+// What was only for the lost connection does not stay in the queue, where it would count as waiting.
+func TestRepliesEndWithTheirConnection(t *testing.T) {
+	s := listen(t)
+	open, writes, dialer := gated()
+	clock, opts := manual()
+	lost, withLost := losses()
+	c, p := s.dial(append(opts, dialer, withLost, client.WithMaxWaiting(1))...)
+	p.request(1, "none")
+	eventually(t, "the first reply is being written", func() bool { return writes.Load() == 1 })
+	p.request(2, "none")
+	p.request(3, "none")
+	eventually(t, "the others are queued", func() bool { return c.Stats().Unknown == 3 })
+	p.nc.Close()
+	close(open)
+	within(t, "the loss", lost)
+	x := c.Go(ctx, "x", nil)
+	clock.fire(t, 100*time.Millisecond)
+	p = s.accept()
+	p.result(p.expect("x").ID, nil)
+	if err := x.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who waits for room when the connection is lost hears of it, if the calls that stay are too many to wait.
+func TestWaitingForRoomWhenLost(t *testing.T) {
+	open, writes, dialer := gated()
+	defer close(open)
+	_, opts := manual()
+	c, p := listen(t).dial(append(opts, dialer, client.WithMaxPending(8), client.WithMaxWaiting(1))...)
+	c.Go(ctx, "x", nil)
+	eventually(t, "the first call is being written", func() bool { return writes.Load() == 1 })
+	for range 7 {
+		c.Go(ctx, "x", nil)
+	}
+	stopping, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	waits := start(func() error { return c.Call(stopping, "y", nil) })
+	p.nc.Close()
+	wantCode(t, within(t, "the call", waits), client.Unavailable)
+}
+
 // The answer to a server's call belongs to the connection that asked, and to no other.
 func TestAnswerStaysOnItsConnection(t *testing.T) {
 	s := listen(t)
@@ -422,12 +486,38 @@ func TestClosingDuringRepeatedLogin(t *testing.T) {
 	}
 }
 
+// A connection that is closing is not opened for calls by the end of its login.
+func TestClosingBeforeLoginEnds(t *testing.T) {
+	s := listen(t)
+	clock, opts := manual()
+	c, p := s.dial(opts...)
+	login(t, c, p, "dev:7")
+	p.nc.Close()
+	clock.fire(t, 100*time.Millisecond)
+	x := c.Go(ctx, "x", nil)
+	p = s.accept()
+	m := p.expect("auth.login")
+	p.send(append(closingFrame(wire.Closing{Code: wire.ServerShutdown, Reconnect: true, RetryAfter: 3 * time.Second}), resultFrame(m.ID, map[string]any{})...))
+	p.ended()
+	clock.fire(t, 3*time.Second)
+	p = s.accept()
+	p.login(0)
+	p.result(p.expect("x").ID, nil)
+	if err := x.Wait(); err != nil {
+		t.Error(err)
+	}
+	if s := c.Stats(); s.Connects != 2 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 func TestDrain(t *testing.T) {
 	s := listen(t)
 	clock, opts := manual()
 	c, p := s.dial(opts...)
 	begun, release := make(chan struct{}), make(chan struct{})
 	c.Handle("m", func(*client.Request) (any, error) { begun <- struct{}{}; <-release; return 1, nil })
+	c.Handle("quick", func(*client.Request) (any, error) { return 2, nil })
 	var n int
 	old := c.Go(ctx, "old", &n)
 	m := p.expect("old")
@@ -440,6 +530,8 @@ func TestDrain(t *testing.T) {
 	if err := old.Wait(); err != nil || n != 5 {
 		t.Errorf("old: %d, %v", n, err)
 	}
+	p.request(10, "quick")
+	p.response(10)
 	close(release)
 	p.response(9)
 	p.ended() // by the client, without the new call
@@ -569,13 +661,17 @@ func TestHostileHeartbeat(t *testing.T) {
 func TestClose(t *testing.T) {
 	s := listen(t)
 	lost, withLost := losses()
-	c, p := s.dial(withLost)
+	log, withLog := withLogs()
+	c, p := s.dial(withLost, withLog)
 	handler := make(chan error, 1)
 	begun := make(chan struct{})
 	client.On(c, "n", func(ctx context.Context, _ struct{}) { close(begun); <-ctx.Done(); handler <- ctx.Err() })
 	p.notify("n")
 	within(t, "the handler", begun)
 	p.notify("n") // dropped: begun would be closed twice
+	behind := c.Go(ctx, "behind", nil)
+	p.result(p.expect("behind").ID, nil)
+	behind.Wait() // so the notification waits
 	x := c.Go(ctx, "x", nil)
 	p.expect("x")
 	if err := c.Close(); err != nil {
@@ -596,6 +692,9 @@ func TestClose(t *testing.T) {
 		t.Errorf("OnDisconnect got %v", err)
 	}
 	within(t, "the handler's context", handler)
+	if log.String() != "" {
+		t.Errorf("log: %s", log)
+	}
 	p.ended()
 	if err := c.Close(); err != nil {
 		t.Error(err)
