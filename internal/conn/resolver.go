@@ -53,7 +53,7 @@ func (t target) literal() ([]netip.Addr, bool) {
 		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, true
 	}
 	if a, err := netip.ParseAddr(t.host); err == nil {
-		return []netip.Addr{a.Unmap()}, true
+		return []netip.Addr{a}, true
 	}
 	return nil, false
 }

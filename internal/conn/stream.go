@@ -146,12 +146,10 @@ func (ss *Streams) CloseAll() {
 	}
 }
 
-// at returns the stream of id, nil if it has ended.
+// at returns the stream of id, nil if there is none.
 func (ss *Streams) at(id uint64) *Stream {
 	if slot := Slot(id); int(slot) < len(ss.table) {
-		if s := ss.table[slot]; s != nil && s.id == id {
-			return s
-		}
+		return ss.table[slot]
 	}
 	return nil
 }

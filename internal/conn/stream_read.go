@@ -127,9 +127,6 @@ func (s *Stream) start(r pendingRead) *future.Future[[]byte] {
 // decided when bytes come that nobody waits for and not when a read has ended,
 // because then the next one is likely on its way.
 func (s *Stream) receive(b []byte) {
-	if s.end != nil {
-		return
-	}
 	idle := s.read.kind == noRead
 	if s.read.chunk != nil && s.in.len() == 0 {
 		n := s.read.want(len(b))
@@ -241,12 +238,8 @@ func (s *Stream) give(b []byte) {
 
 // pump goes on with a read into a chunk function in a callback of its own.
 func (s *Stream) pump() {
-	s.read.pumping = true
-	f := s.read.f
+	s.read.pumping = true // and so it does not end before
 	s.ss.loop.AddCallback(func() {
-		if s.read.f != f {
-			return
-		}
 		ok := false
 		defer func() {
 			if !ok {

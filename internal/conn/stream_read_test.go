@@ -316,6 +316,9 @@ func TestStreamCloseBeforeTheFirstChunk(t *testing.T) {
 				g.rs.Close()
 			})
 			g.rs.Close()
+			if len(got) > 0 {
+				t.Error("the chunk came inside Close")
+			}
 			return f
 		})
 		g.want(f, "")
@@ -730,6 +733,19 @@ func TestStreamBufferAgainstModel(t *testing.T) {
 		if q.len() == 0 && cap(q.b) > 0 {
 			t.Fatalf("an empty buffer holds %d bytes of memory", cap(q.b))
 		}
+	}
+}
+
+// A buffer that is never empty does not grow with what has gone through it.
+func TestStreamBufferUsesItsRoomAgain(t *testing.T) {
+	var q streamBuffer
+	q.append(make([]byte, 100))
+	for range 10_000 {
+		q.append(make([]byte, 100))
+		q.drop(100)
+	}
+	if cap(q.b) > 2048 {
+		t.Errorf("%d bytes of memory for %d", cap(q.b), q.len())
 	}
 }
 

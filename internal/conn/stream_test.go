@@ -556,12 +556,69 @@ func TestStreamCloseAfterShutdown(t *testing.T) {
 	})
 }
 
+func TestStreamLinger(t *testing.T) {
+	onPeers(t, StreamOptions{Linger: 20 * time.Millisecond}, func(t *testing.T, g *streamRig, s *Stream, p *peer) {
+		if o := g.ss.set.o; o.Linger != 20*time.Millisecond {
+			t.Errorf("the Set lingers for %v", o.Linger)
+		}
+		closed := g.watch(s)
+		g.do(func() {
+			s.Write(clog)
+			s.Shutdown()
+		})
+		g.wantEnd(closed, Local, ErrUndelivered)
+	})
+}
+
+// A connection that the Set has closed is not written to any more, although what
+// was received can still be read.
+func TestStreamWritesFailWhenTheConnectionIsGone(t *testing.T) {
+	onPeers(t, StreamOptions{}, func(t *testing.T, g *streamRig, s *Stream, p *peer) {
+		closed := g.watch(s)
+		p.send([]byte("kept"))
+		g.until("the stream stops reading", func() bool { return s.paused })
+		var before, during, after *future.Future[struct{}]
+		g.do(func() {
+			before = s.Write(clog)
+			g.ss.set.Close(s.id, PeerClosed, nil) // as the Set does on a hang-up
+			during = s.Write([]byte("x"))
+		})
+		g.until("the stream knows", func() bool { return s.gone != nil })
+		after = g.write(s, "x")
+		for _, f := range []*future.Future[struct{}]{before, during, after} {
+			wantErr(t, f, ErrStreamClosed, io.EOF)
+		}
+		if closed.Done() {
+			t.Error("closed before everything was read")
+		}
+		g.read(func() *future.Future[[]byte] { return s.ReadBytes(4, false) }, "kept")
+		g.wantEnd(closed, PeerClosed, io.EOF)
+	})
+}
+
+// Output that waits does not stop the reading: that is for the owner to decide.
+func TestStreamReadsWhileOutputWaits(t *testing.T) {
+	onPeers(t, StreamOptions{}, func(t *testing.T, g *streamRig, s *Stream, p *peer) {
+		g.do(func() { s.Write(clog) })
+		g.turns(2)
+		for range 5 {
+			f := on(g, func() *future.Future[[]byte] { return s.ReadBytes(4, false) })
+			p.send([]byte("ping"))
+			g.want(f, "ping")
+		}
+	})
+}
+
 func TestStreamSendsOnClose(t *testing.T) {
 	onPeers(t, StreamOptions{}, func(t *testing.T, g *streamRig, s *Stream, p *peer) {
-		g.do(func() {
-			s.Write([]byte("data"))
+		f := on(g, func() *future.Future[struct{}] {
+			f := s.Write([]byte("data"))
 			s.Close()
+			return f
 		})
+		if _, err := result(t, f); err != nil {
+			t.Errorf("a write that has left: %v", err)
+		}
 		if rest := p.rest(); string(rest) != "data" {
 			t.Errorf("peer got %q", rest)
 		}
