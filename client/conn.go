@@ -101,13 +101,6 @@ func (cn *conn) wakeLocked() {
 	}
 }
 
-// wakeIfClosingLocked lets the writer see whether a closing connection is done. Client.mu.
-func (cn *conn) wakeIfClosingLocked() {
-	if cn.closing != nil {
-		cn.wakeLocked()
-	}
-}
-
 // write is the writer: all that was queued since its last write goes into the next one.
 func (cn *conn) write() {
 	var buf []byte

@@ -46,6 +46,38 @@ func TestInbufGivesUpWhatItGrew(t *testing.T) {
 	}
 }
 
+// Messages that are cut by the end of the buffer are moved, not a reason to grow.
+func TestInbufMovesWhatIsCut(t *testing.T) {
+	in := inbuf{max: 1 << 20}
+	var stream []byte
+	for i := range 100 {
+		stream = append(stream, 0, 0, 0x13, 0x88)
+		stream = append(stream, bytes.Repeat([]byte{byte(i)}, 5000)...)
+	}
+	got := 0
+	for len(stream) > 0 {
+		n := copy(in.space(), stream)
+		in.filled(n)
+		stream = stream[n:]
+		for {
+			b, err := in.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b == nil {
+				break
+			}
+			if len(b) != 5000 || b[0] != byte(got) || b[4999] != byte(got) {
+				t.Fatalf("message %d is wrong", got)
+			}
+			got++
+		}
+	}
+	if got != 100 || cap(in.b) != readBytes {
+		t.Errorf("got %d messages with a buffer of %d bytes", got, cap(in.b))
+	}
+}
+
 // An inbox that is never empty must not grow with what passed through it.
 func TestInboxStaysSmall(t *testing.T) {
 	in := newInbox(10, 1000)

@@ -141,8 +141,13 @@ func WithOnDisconnect(fn func(c *Client, err error)) Option {
 	return func(o *options) { o.onDisconnect = fn }
 }
 
-// WithLogger sets where panics and errors of handlers are logged: slog.Default() unless said.
-func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
+// WithLogger sets where panics and errors of handlers are logged: slog.Default() unless said, nil: nowhere.
+func WithLogger(l *slog.Logger) Option {
+	if l == nil {
+		l = slog.New(slog.DiscardHandler)
+	}
+	return func(o *options) { o.log = l }
+}
 
 // WithDialer replaces how connections are opened, for TLS, proxies and tests.
 func WithDialer(dial DialFunc) Option { return func(o *options) { o.dial = dial } }

@@ -93,7 +93,9 @@ func (c *Client) endLocked(m *call) {
 		c.queue.remove(m)
 	} else if !m.quiet {
 		c.conn.inflight--
-		c.conn.wakeIfClosingLocked()
+		if c.conn.closing != nil {
+			c.conn.wakeLocked() // to see whether it is done
+		}
 	}
 	if m.kind == request {
 		delete(c.pending, m.id)

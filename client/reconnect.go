@@ -111,7 +111,7 @@ func (c *Client) attempt() (*conn, error) {
 	var token string
 	if source != nil {
 		var err error
-		if token, err = source(ctx); err != nil { // before dialing: the server's time for a login is short
+		if token, err = c.tokenFrom(ctx, source); err != nil { // before dialing: the server's time for a login is short
 			return nil, refusal(err)
 		}
 	}
@@ -140,6 +140,17 @@ func (c *Client) attempt() (*conn, error) {
 		return nil, err
 	}
 	return cn, nil
+}
+
+// tokenFrom is source(ctx), with a panic as an error: it is not the caller's goroutine that would take it.
+func (c *Client) tokenFrom(ctx context.Context, source tokenFunc) (token string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.logPanic("auth.login", v)
+			err = errors.New("the token function panicked")
+		}
+	}()
+	return source(ctx)
 }
 
 // loginAgain repeats the login on a new connection; the reader then opens it for calls.
