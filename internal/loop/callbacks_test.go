@@ -352,17 +352,18 @@ func TestLoopOnLoopAddsWriteNoWakeUp(t *testing.T) {
 func TestLoopIdleWaitsOnceWithoutEnd(t *testing.T) {
 	// However often it is woken, an idle loop ends up in one wait that has no end: no polling, no ticks.
 	waits := make(chan time.Duration, 1000)
-	l := goLoop(t, loop.Options{Poller: watchWaits(t, func(d time.Duration) { waits <- d })})
+	l := newLoop(t, loop.Options{Poller: watchWaits(t, func(d time.Duration) { waits <- d })})
 	endless := func() {
 		for receive(t, waits, "a wait without end") >= 0 {
 		}
 	}
-	on(t, l, func() {
-		for len(waits) > 0 {
-			<-waits
-		}
-	})
-	endless()
+	ended := make(chan error, 1)
+	go func() { ended <- l.Start() }()
+	defer func() {
+		l.Stop()
+		check(t, receive(t, ended, "the loop's end"))
+	}()
+	endless() // from here on, each callback is added to a loop that blocks
 	for range 50 {
 		on(t, l, func() {
 			if n := len(waits); n > 0 {

@@ -1,5 +1,7 @@
 package loop
 
+import "fmt"
+
 // What tests outside the package need of its inside.
 
 // NewEpoll returns the poller that New uses, so that a test can stand between it and the loop.
@@ -8,8 +10,26 @@ func NewEpoll() (Poller, error) { return newEpoll() }
 // WakeFD returns the eventfd that wakes l. Nothing ever reads it, so its counter is the number of wake-ups written.
 func WakeFD(l *Loop) int { return l.wake.fd }
 
-// TimersHeld returns how many timers the heap holds, removed ones included.
-func TimersHeld(l *Loop) int { return len(l.timers.heap) }
+// Timers returns how many timers the heap holds and how many of them were removed. It checks that the heap is one, and that it
+// knows the second number.
+func Timers(l *Loop) (held, removed int, err error) {
+	h := &l.timers
+	for i, x := range h.heap {
+		if x.t.fn == nil {
+			removed++
+		}
+		if i > 0 && x.before(h.heap[(i-1)/4]) {
+			err = fmt.Errorf("timer %d of %d comes before its parent", i, len(h.heap))
+		}
+		if !x.t.inHeap {
+			err = fmt.Errorf("timer %d does not know that it is in the heap", i)
+		}
+	}
+	if removed != h.removed {
+		err = fmt.Errorf("%d timers were removed, the heap thinks %d", removed, h.removed)
+	}
+	return len(h.heap), removed, err
+}
 
 // Watcher is a watchdog that looks when it is told to.
 type Watcher struct{ w watcher }

@@ -3,10 +3,12 @@ package loop_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -304,6 +306,77 @@ func TestLoopReportsMoreEventsThanTheArrayHolds(t *testing.T) {
 	if turns > 6 { // 256, 512, 732 and one to stop in; 1500/256 would be six and one
 		t.Errorf("took %d turns: the array does not grow", turns)
 	}
+}
+
+// countingPoller is epoll that counts how often it is told something.
+type countingPoller struct {
+	loop.Poller
+	controls int
+}
+
+func (p *countingPoller) Control(op, fd int, ev *unix.EpollEvent) error {
+	p.controls++
+	return p.Poller.Control(op, fd, ev)
+}
+
+func TestLoopUpdateHandlerWithTheSameInterestIsFree(t *testing.T) {
+	inner, err := loop.NewEpoll()
+	check(t, err)
+	p := &countingPoller{Poller: inner}
+	l := newLoop(t, loop.Options{Poller: p})
+	a, _ := socketpair(t)
+	check(t, l.AddHandler(a, loop.Read, &nothingHandler{}))
+	before := p.controls
+	for range 10 {
+		check(t, l.UpdateHandler(a, loop.Read))
+	}
+	if p.controls != before {
+		t.Errorf("%d system calls for nothing", p.controls-before)
+	}
+	check(t, l.UpdateHandler(a, loop.Read|loop.Write))
+	if p.controls != before+1 {
+		t.Errorf("%d system calls for one change", p.controls-before)
+	}
+	l.RemoveHandler(a)
+}
+
+func TestLoopForgetsWhatItNoLongerNeeds(t *testing.T) {
+	// What a callback, timer or handler holds can be collected once it has run or was removed, though the loop lives on.
+	l := goLoop(t, loop.Options{})
+	a, _ := socketpair(t)
+	b, _ := socketpair(t)
+	type ballast struct {
+		nothingHandler
+		_ [1 << 10]byte
+	}
+	held := make(map[string]weak.Pointer[ballast])
+	hold := func(name string) *ballast {
+		p := new(ballast)
+		held[name] = weak.Make(p)
+		return p
+	}
+	var fired *loop.Timeout // Timeouts may be kept by their makers
+	on(t, l, func() {
+		p := hold("a timer that fires")
+		fired = l.CallLater(0, func() { _ = p.nothingHandler })
+		q := hold("a timer that is removed")
+		l.RemoveTimeout(l.CallLater(time.Hour, func() { _ = q.nothingHandler }))
+		h := hold("a handler")
+		check(t, l.AddHandler(a, loop.Read, h))
+		check(t, l.AddHandler(b, loop.Read, h))
+		l.RemoveHandler(a)
+		check(t, l.AddHandler(a, loop.Read, h))
+		l.RemoveHandler(b)
+		l.RemoveHandler(a)
+	})
+	p := hold("a callback")
+	on(t, l, func() { _ = p.nothingHandler })
+	p = nil
+	on(t, l, func() {})
+	for name, w := range held {
+		waitUntil(t, name+" is collected", func() bool { runtime.GC(); return w.Value() == nil })
+	}
+	runtime.KeepAlive(fired)
 }
 
 func TestLoopInterruptedWaitIsNoError(t *testing.T) {

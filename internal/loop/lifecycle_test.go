@@ -280,8 +280,8 @@ func TestRunSyncReturnsResultThatComesLater(t *testing.T) {
 	if v != "done" || err != nil {
 		t.Errorf("%q, %v", v, err)
 	}
-	if n := loop.TimersHeld(l); n > 1 {
-		t.Errorf("%d timers left", n)
+	if held, removed, err := loop.Timers(l); held != removed || err != nil {
+		t.Errorf("%d timers left, %d of them removed, %v", held, removed, err)
 	}
 }
 

@@ -18,6 +18,9 @@ import (
 const deadline = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		signalChild()
+	}
 	before := openFiles()
 	code := m.Run()
 	if code == 0 {
