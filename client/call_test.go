@@ -76,6 +76,11 @@ func TestResultsOfEveryType(t *testing.T) {
 		t.Error(err)
 	}
 
+	var small struct {
+		N uint8 `msgpack:"n"`
+	}
+	wantCode(t, c.Call(ctx, "echo", &small, map[string]any{"n": 300}), client.Internal)
+
 	for _, into := range []any{new(int8), new(uint8), new(int32), new(uint32), new(string), new(bool), new(uint64), new(player)} {
 		err := c.Call(ctx, "echo", into, -5_000_000_000)
 		wantCode(t, err, client.Internal)

@@ -134,7 +134,7 @@ func (c *Client) attempt() (*conn, error) {
 		return cn, nil
 	}
 	cn.start()
-	if err := c.loginAgain(ctx, cn, source, token); err != nil {
+	if err := c.loginAgain(ctx, cn, token); err != nil {
 		cn.fail(err)
 		cn.tasks.Wait()
 		return nil, err
@@ -154,7 +154,7 @@ func (c *Client) tokenFrom(ctx context.Context, source tokenFunc) (token string,
 }
 
 // loginAgain repeats the login on a new connection; the reader then opens it for calls.
-func (c *Client) loginAgain(ctx context.Context, cn *conn, source tokenFunc, token string) error {
+func (c *Client) loginAgain(ctx context.Context, cn *conn, token string) error {
 	m, err := c.newCall(ctx, request, "auth.login", []any{token})
 	if err != nil {
 		return refusal(err)
