@@ -10,6 +10,9 @@ func NewEpoll() (Poller, error) { return newEpoll() }
 // WakeFD returns the eventfd that wakes l. Nothing ever reads it, so its counter is the number of wake-ups written.
 func WakeFD(l *Loop) int { return l.wake.fd }
 
+// Wake is a wake-up that comes whether l waits or not.
+func Wake(l *Loop) { l.wake.signal() }
+
 // Timers returns how many timers the heap holds and how many of them were removed. It checks that the heap is one, and that it
 // knows the second number.
 func Timers(l *Loop) (held, removed int, err error) {

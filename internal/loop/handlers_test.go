@@ -67,6 +67,32 @@ func TestLoopAddHandlerTwiceFails(t *testing.T) {
 	l.RemoveHandler(b)
 }
 
+func TestLoopHandlerOfSeveralDescriptorsOutlivesOneOfThem(t *testing.T) {
+	l := newLoop(t, loop.Options{})
+	a, _ := socketpair(t)
+	b, bPeer := socketpair(t)
+	write(t, bPeer, "x")
+	told := &toldHandler{l: l}
+	check(t, l.AddHandler(a, loop.Read, told))
+	check(t, l.AddHandler(b, loop.Read, told))
+	l.RemoveHandler(a)
+	// What is added now must not take the other's place.
+	check(t, l.AddHandler(a, loop.Read, loop.HandlerFunc(func(int, loop.Events) { t.Error("told of another's event") })))
+	start(t, l)
+	if told.fd != b {
+		t.Errorf("told of %d, not %d", told.fd, b)
+	}
+	l.RemoveHandler(a)
+	l.RemoveHandler(b)
+}
+
+type toldHandler struct {
+	l  *loop.Loop
+	fd int
+}
+
+func (h *toldHandler) HandleEvents(fd int, _ loop.Events) { h.fd = fd; h.l.Stop() }
+
 func TestLoopAddHandlerRefusesWhatCannotBeWatched(t *testing.T) {
 	l := newLoop(t, loop.Options{})
 	if err := l.AddHandler(-1, loop.Read, &nothingHandler{}); !errors.Is(err, unix.EBADF) {
@@ -308,6 +334,33 @@ func TestLoopReportsMoreEventsThanTheArrayHolds(t *testing.T) {
 	}
 }
 
+func TestLoopLooksBeforeItBlocksAfterFewEvents(t *testing.T) {
+	for n, look := range map[int]bool{1: true, 8: true, 9: false, 0: false} {
+		l, _, poller := fakeLoop(t, loop.Options{})
+		for i := range 10 {
+			check(t, l.AddHandler(1000+i, loop.Read, &nothingHandler{}))
+		}
+		poller.ready = func(ev []unix.EpollEvent) int {
+			poller.ready = nil
+			for i := range n {
+				ev[i] = unix.EpollEvent{Fd: int32(1000 + i), Events: unix.EPOLLIN}
+			}
+			return n
+		}
+		start(t, l)
+		want := []time.Duration{-1, -1}
+		switch {
+		case n == 0:
+			want = want[:1]
+		case look:
+			want = []time.Duration{-1, 0, -1}
+		}
+		if !slices.Equal(poller.waits, want) {
+			t.Errorf("%d events: waits %v, want %v", n, poller.waits, want)
+		}
+	}
+}
+
 // countingPoller is epoll that counts how often it is told something.
 type countingPoller struct {
 	loop.Poller
@@ -369,9 +422,13 @@ func TestLoopForgetsWhatItNoLongerNeeds(t *testing.T) {
 		l.RemoveHandler(b)
 		l.RemoveHandler(a)
 	})
-	p := hold("a callback")
-	on(t, l, func() { _ = p.nothingHandler })
-	p = nil
+	on(t, l, func() { // in the middle of a batch, where those that follow one at a time do not overwrite it
+		p := hold("a callback")
+		for range 3 {
+			l.AddCallback(func() { _ = p.nothingHandler })
+		}
+	})
+	on(t, l, func() {})
 	on(t, l, func() {})
 	for name, w := range held {
 		waitUntil(t, name+" is collected", func() bool { runtime.GC(); return w.Value() == nil })

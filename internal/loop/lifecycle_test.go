@@ -229,6 +229,24 @@ func TestLoopAddCallbackWhileClosing(t *testing.T) {
 	}
 }
 
+func TestLoopLateWakeUpDoesNotReachAReusedDescriptor(t *testing.T) {
+	l := newLoop(t, loop.Options{})
+	number := loop.WakeFD(l)
+	check(t, l.Close(false))
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	check(t, err)
+	defer unix.Close(number)
+	if fd != number {
+		check(t, unix.Dup3(fd, number, unix.O_CLOEXEC))
+		defer unix.Close(fd)
+	}
+	loop.Wake(l) // by a goroutine that was about to when the loop was closed
+	var b [8]byte
+	if _, err := unix.Read(number, b[:]); err != unix.EAGAIN {
+		t.Errorf("the wake-up was written to the descriptor's next owner: %v", err)
+	}
+}
+
 func TestLoopStopWhileStartingEndsOrIsKept(t *testing.T) {
 	// However the two fall, one Stop ends one Start.
 	for range 300 {

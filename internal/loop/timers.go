@@ -125,8 +125,6 @@ func (h *timers) rebuild() {
 	for _, x := range h.heap {
 		if x.t.fn != nil {
 			kept = append(kept, x)
-		} else {
-			x.t.inHeap = false
 		}
 	}
 	clear(h.heap[len(kept):])

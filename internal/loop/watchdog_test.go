@@ -1,7 +1,9 @@
 package loop_test
 
 import (
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,6 +149,41 @@ func TestWatchdogDoesNotReportAnIdleLoop(t *testing.T) {
 			t.Fatal("reported")
 		}
 	}
+}
+
+//go:noinline
+func holdOne(told <-chan loop.Slow, t testing.TB) loop.Slow { return receive(t, told, "the report") }
+
+//go:noinline
+func holdTwo(told <-chan loop.Slow, t testing.TB) loop.Slow { return receive(t, told, "the report") }
+
+func TestWatchdogShowsTheStackOfItsOwnLoop(t *testing.T) {
+	// Two loops of the same name, held at the same time.
+	var group sync.WaitGroup
+	both := make(chan struct{}, 2)
+	for name, hold := range map[string]func(<-chan loop.Slow, testing.TB) loop.Slow{"holdOne": holdOne, "holdTwo": holdTwo} {
+		told := make(chan loop.Slow, 1000)
+		l := goLoop(t, loop.Options{Name: "twin", SlowCallback: slow, OnSlow: tell(told)})
+		group.Add(1)
+		l.AddCallback(func() {
+			defer group.Done()
+			both <- struct{}{}
+			for len(both) < 2 {
+				runtime.Gosched()
+			}
+			for {
+				s := hold(told, t)
+				if strings.Contains(s.Stack, "."+name+" ") {
+					return
+				}
+				if strings.Contains(s.Stack, ".hold") {
+					t.Errorf("the report of the loop in %s shows another's stack:\n%s", name, s.Stack)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestWatchdogEndsWithStart(t *testing.T) {
