@@ -240,12 +240,16 @@ func (s *Set) Pending(id uint64) int {
 }
 
 // Buffered returns how many received bytes are kept for the next Data call. Loop only.
-func (s *Set) Buffered(id uint64) int {
+func (s *Set) Buffered(id uint64) int { return len(s.Kept(id)) }
+
+// Kept returns the received bytes that are kept for the next Data call. They are
+// the Set's and valid until the turn ends. Loop only.
+func (s *Set) Kept(id uint64) []byte {
 	r := s.lookup(id)
 	if r == nil || r.in == 0 {
-		return 0
+		return nil
 	}
-	return len(s.pool.at(r.in).data())
+	return s.pool.at(r.in).data()
 }
 
 // Len returns how many connections there are, those that are on their way here
