@@ -201,7 +201,7 @@ func (c *Call) Login(uid uint64) *future.Future[struct{}] {
 	h := c.hub.Load()
 	s := h.session(c.conn)
 	switch {
-	case s == nil:
+	case s == nil || s.has(flagClosing):
 		return future.Failed[struct{}](Errorf(Canceled, "the connection has gone"))
 	case uid == 0:
 		return future.Failed[struct{}](Errorf(InvalidArgument, "uid 0 is nobody"))

@@ -52,6 +52,7 @@ func (h *Hub) protocolError(s *session, err error) {
 	if errors.As(err, &large) {
 		code = wire.FrameTooLarge
 	}
+	h.drainInbox()
 	h.closeSession(s, wire.Closing{Code: code, Message: err.Error()})
 }
 
@@ -73,6 +74,7 @@ func (l *Limits) sweepInterval() time.Duration {
 // sweep looks for sessions whose time is over, and comes again.
 func (h *Hub) sweep() {
 	h.tick++
+	h.drainInbox()
 	slots := uint32(len(h.sessions.pages) * sessionsPerPage)
 	for n := uint32(0); n < min(slots, sweepSlots); n++ {
 		if h.swept >= slots {

@@ -57,6 +57,7 @@ func (h *Hub) next(s *session) {
 			h.loop.AddCallback(func() {
 				if s := h.session(conn); s != nil {
 					h.next(s)
+					h.closeIfDone(s)
 				}
 			})
 			return
@@ -74,13 +75,17 @@ func (h *Hub) next(s *session) {
 		return
 	}
 	h.reopen(s)
+	if s.ext != nil {
+		s.ext.box.trim()
+	}
 	h.sessions.shrink(s)
 	h.loop.Enter(nil, 0)
 }
 
-// reopen reads on when the mailbox is half empty again.
+// reopen reads on when the mailbox is half empty again. One that moves does so
+// where it arrives.
 func (h *Hub) reopen(s *session) {
-	if !s.has(flagPaused) || s.has(flagClosing) {
+	if !s.has(flagPaused) || s.has(flagClosing|flagMoving) {
 		return
 	}
 	if s.ext != nil && (s.ext.box.count > h.limits.MaxMailbox/2 || s.ext.box.size() > h.limits.MaxMailboxBytes/2) {
@@ -157,6 +162,8 @@ func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Me
 	h.drainInbox()
 	if s.conn == conn && !s.has(flagClosing) {
 		h.respond(s, c, out, err)
+	} else if h.peers.middleware != nil {
+		h.peers.middleware.after(c, err)
 	}
 	h.endPlain(c)
 }
@@ -225,11 +232,12 @@ func (h *Hub) panicked(c *Call, v any) error {
 // respond ends a call: with the response frame that out holds up to the end of
 // the result, or with err.
 func (h *Hub) respond(s *session, c *Call, out []byte, err error) {
-	if err == nil && len(out)-wire.HeaderLen > wire.MaxFrame {
-		err = fmt.Errorf("a result of %d bytes, at most %d can be sent", len(out)-wire.HeaderLen, wire.MaxFrame)
+	if n := len(out) - wire.HeaderLen; err == nil && (n <= 0 || n > wire.MaxFrame) {
+		err = fmt.Errorf("a result message of %d bytes, from 1 to %d can be sent", max(n, 0), wire.MaxFrame)
 	}
 	if h.peers.middleware != nil {
 		h.peers.middleware.after(c, err)
+		h.drainInbox()
 	}
 	if err != nil {
 		h.refuse(s, c.id, c.notify, h.publicError(c, err))
@@ -250,13 +258,29 @@ func (h *Hub) refuse(s *session, id uint32, notify bool, e *Error) {
 		h.peers.Counters.FailedNotifications.Add(1)
 		return
 	}
-	frame := wire.AppendErrorResponse(wire.BeginFrame(nil), id, e)
+	frame := h.errorFrame(id, e)
+	h.drainInbox()
+	h.send(s, frame)
+}
+
+// errorFrame encodes an error response. What cannot be sent as it is loses its
+// data and, if it is too long, its message.
+func (h *Hub) errorFrame(id uint32, e *Error) (frame []byte) {
+	short := &Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter}
+	defer func() {
+		if v := recover(); v != nil { // the data has an encoder of its own
+			h.peers.Counters.Panics.Add(1)
+			h.peers.log.Error("an error's data panicked while it was encoded", zap.String("code", string(e.Code)), zap.Any("panic", v))
+			frame = h.errorFrame(id, short)
+		}
+	}()
+	frame = wire.AppendErrorResponse(wire.BeginFrame(nil), id, e)
 	if len(frame)-wire.HeaderLen > wire.MaxFrame {
-		short := &Error{Code: e.Code, Message: "the error is too large to be sent", RetryAfter: e.RetryAfter}
+		short.Message = "the error is too large to be sent"
 		frame = wire.AppendErrorResponse(wire.BeginFrame(nil), id, short)
 	}
 	wire.EndFrame(frame, 0)
-	h.send(s, frame)
+	return frame
 }
 
 // publicError is what the client is told of err. An error that is no answer of
@@ -264,7 +288,7 @@ func (h *Hub) refuse(s *session, id uint32, notify bool, e *Error) {
 func (h *Hub) publicError(c *Call, err error) *Error {
 	var e *Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e != nil && e.Code != "":
 		if e.RetryAfter == 0 && (e.Code == ResourceExhausted || e.Code == Unavailable) {
 			withRetry := *e
 			withRetry.RetryAfter = defaultRetry
@@ -417,6 +441,9 @@ func (h *Hub) settle(c *Call, encode func([]byte) ([]byte, error), err error) {
 		h.forget(s, c)
 	} else {
 		delete(h.orphans, c)
+		if h.peers.middleware != nil {
+			h.peers.middleware.after(c, err)
+		}
 	}
 	c.end(errCallEnded)
 	c.done = true

@@ -76,6 +76,12 @@ func (h *Hub) sayGoodbye(s *session) {
 		h.closeIfDone(s)
 		return
 	}
+	h.giveGrace(s)
+	h.closeIfDone(s)
+}
+
+// giveGrace lets the session stay for a while after its goodbye.
+func (h *Hub) giveGrace(s *session) {
 	conn := s.conn
 	h.loop.After(h.goodbye.grace, func() {
 		if s := h.session(conn); s != nil {
@@ -83,7 +89,6 @@ func (h *Hub) sayGoodbye(s *session) {
 			h.closeIfDone(s)
 		}
 	})
-	h.closeIfDone(s)
 }
 
 // eachSession calls fn for every open session.
@@ -178,6 +183,9 @@ func (h *Hub) leftover() (left Leftover) {
 		if h.link.Pending(s.conn) > 0 {
 			left.Unflushed++
 		}
+		if s.has(flagKept) && !s.has(flagClosing) {
+			left.addKept(h, s)
+		}
 		if s.ext == nil {
 			return
 		}
@@ -187,10 +195,27 @@ func (h *Hub) leftover() (left Leftover) {
 		for s.ext.box.count > 0 {
 			raw, _ := s.ext.box.pop()
 			h.peers.waiting.Add(-1)
-			if h.msg.Parse(raw, h.limits.MaxElements) == nil {
-				left.Calls = append(left.Calls, Abandoned{Method: string(h.msg.Method), UID: s.uid})
-			}
+			left.addWaiting(h, s, raw)
 		}
 	})
 	return left
+}
+
+// addWaiting notes a message whose turn has not come.
+func (left *Leftover) addWaiting(h *Hub, s *session, raw []byte) {
+	if h.msg.Parse(raw, h.limits.MaxElements) == nil && h.msg.Kind != wire.Response {
+		left.Calls = append(left.Calls, Abandoned{Method: string(h.msg.Method), UID: s.uid})
+	}
+}
+
+// addKept notes the messages that were read but had no room in the mailbox.
+func (left *Leftover) addKept(h *Hub, s *session) {
+	for b := h.link.Kept(s.conn); len(b) > 0; {
+		raw, size, err := h.split(s, b)
+		if size == 0 || err != nil {
+			return
+		}
+		left.addWaiting(h, s, raw)
+		b = b[size:]
+	}
 }

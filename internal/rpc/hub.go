@@ -34,6 +34,7 @@ type Link interface {
 	Shutdown(conn uint64)             // flush, FIN, close
 	Peer(conn uint64) netip.AddrPort
 	Pending(conn uint64) int // bytes written and not sent yet
+	Kept(conn uint64) []byte // what was offered and not used up; valid until the next turn
 	// Move takes the connection with all its bytes to another hub's loop, where
 	// adopted runs before any byte is offered: with its id there, or with 0 when
 	// that loop has closed.
@@ -107,7 +108,11 @@ func (h *Hub) Data(conn uint64, b []byte) int {
 	if s.framing == framingUnknown && !h.detect(s, b) {
 		return len(b)
 	}
+	s.flags &^= flagKept
 	used := h.messages(s, conn, b)
+	if s.has(flagRelease) {
+		h.closeIfDone(s)
+	}
 	h.loop.Enter(nil, 0)
 	return used
 }
@@ -120,10 +125,10 @@ func (h *Hub) messages(s *session, conn uint64, b []byte) int {
 		case s.conn != conn || s.has(flagClosing):
 			return len(b)
 		case s.has(flagPaused | flagMoving):
-			s.frameAt = 0
+			s.keep(off < len(b))
 			return off
 		case n == messagesPerTurn:
-			s.frameAt = 0
+			s.keep(off < len(b))
 			h.link.Yield(conn)
 			return off
 		}
@@ -141,6 +146,15 @@ func (h *Hub) messages(s *session, conn uint64, b []byte) int {
 		}
 		off += size
 		h.receive(s, raw)
+	}
+}
+
+// keep notes that the rest of what has come is to be offered again: it may hold
+// whole messages, which are not late.
+func (s *session) keep(rest bool) {
+	s.frameAt = 0
+	if rest {
+		s.flags |= flagKept
 	}
 }
 
@@ -168,8 +182,13 @@ func (h *Hub) EOF(conn uint64) {
 
 // closeIfDone closes a session that has nothing more to say or hear.
 func (h *Hub) closeIfDone(s *session) {
-	if s.has(flagEOF|flagRelease) && !s.has(flagClosing|flagMoving) && s.quiet() {
+	if !s.has(flagEOF | flagRelease) {
+		return
+	}
+	h.drainInbox()
+	if !s.has(flagClosing|flagMoving|flagKept) && s.quiet() {
 		s.flags |= flagClosing
+		h.forgetAsked(s, Errorf(Canceled, "the client is being closed"))
 		h.link.Shutdown(s.conn)
 	}
 }
@@ -254,12 +273,30 @@ func endFrame(b []byte, err error) ([]byte, error) {
 	return b, nil
 }
 
+// maxInbox bounds what may wait in a hub's inbox, in about the bytes that it
+// takes; a message to be written counts as messageCost more, for the time.
+const (
+	maxInbox     = 64 << 20
+	deliveryCost = 256
+	messageCost  = 64
+)
+
+// errCrowded is what those are told who send more than a loop can deliver.
+func errCrowded() error {
+	return &Error{Code: ResourceExhausted, Message: "too much is waiting to be delivered", RetryAfter: defaultRetry}
+}
+
 // delivery is something for a hub's sessions that comes from elsewhere.
 type delivery struct {
-	frame []byte   // a message for uid, or for each of conns
+	frame []byte   // a message for uid, for each of uids, or for each of conns
 	uid   uint64   // a player whose home is this hub
+	uids  []uint64 // several of them
 	conns []uint64 // connections of this hub
 	act   func()   // or something else to do, in the same order
+}
+
+func (d *delivery) cost() int64 {
+	return int64(deliveryCost + len(d.frame) + messageCost*(len(d.uids)+len(d.conns)))
 }
 
 // inbox is the queue of deliveries of a hub. Everything that is sent to a
@@ -268,11 +305,16 @@ type delivery struct {
 // handler sends before it returns arrives before its response.
 type inbox struct {
 	waiting atomic.Int32
+	cost    atomic.Int64 // of all that waits
 
 	mu    sync.Mutex
 	items []delivery
 	spare []delivery // loop only: the slice that the next swap puts in
 }
+
+// crowded reports whether the hub's loop is so far behind that nothing more
+// should be sent to its sessions. Any goroutine.
+func (h *Hub) crowded() bool { return h.inbox.cost.Load() > maxInbox }
 
 // deliver puts d into the inbox. Any goroutine.
 func (h *Hub) deliver(d delivery) bool {
@@ -280,6 +322,7 @@ func (h *Hub) deliver(d delivery) bool {
 	h.inbox.items = append(h.inbox.items, d)
 	first := len(h.inbox.items) == 1
 	h.inbox.waiting.Store(int32(len(h.inbox.items)))
+	h.inbox.cost.Add(d.cost())
 	h.inbox.mu.Unlock()
 	return !first || h.loop.AddCallback(h.drainInbox)
 }
@@ -293,6 +336,7 @@ func (h *Hub) drainInbox() {
 	items := h.inbox.items
 	h.inbox.items = h.inbox.spare[:0]
 	h.inbox.waiting.Store(0)
+	h.inbox.cost.Store(0)
 	h.inbox.mu.Unlock()
 	h.inbox.spare = nil
 	for i := range items {
@@ -309,13 +353,20 @@ func (h *Hub) drainInbox() {
 	}
 }
 
+// sendTo writes a frame to the player uid, if there is one here.
+func (h *Hub) sendTo(uid uint64, frame []byte) {
+	if s := h.session(h.uids[uid]); s != nil && !s.has(flagClosing) {
+		h.send(s, frame)
+	}
+}
+
 // sendEach writes a delivery's frame to everyone it is for.
 func (h *Hub) sendEach(d *delivery) {
 	if d.uid != 0 {
-		if s := h.session(h.uids[d.uid]); s != nil && !s.has(flagClosing) {
-			h.send(s, d.frame)
-		}
-		return
+		h.sendTo(d.uid, d.frame)
+	}
+	for _, uid := range d.uids {
+		h.sendTo(uid, d.frame)
 	}
 	bare := d.frame[wire.HeaderLen:]
 	for _, conn := range d.conns {

@@ -39,6 +39,11 @@ func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Fut
 		return
 	}
 	was := *s
+	if c.done {
+		h.stay(s)
+		done.Fail(Errorf(Canceled, "the call that logs in has ended"))
+		return
+	}
 	if c.stopTime != nil {
 		c.stopTime()
 	}
@@ -46,7 +51,7 @@ func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Fut
 	h.peers.moving.Add(1)
 	h.link.Move(conn, home.index, func(arrived uint64) {
 		if arrived == 0 { // on whichever loop found that it cannot be
-			h.loop.AddCallback(func() { h.lost(c, done) })
+			h.loop.AddCallback(func() { h.lost(was, c, done) })
 			return
 		}
 		home.adopt(arrived, was, c, uid)
@@ -55,9 +60,20 @@ func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Fut
 	})
 }
 
+// stay goes on with a session that was about to move.
+func (h *Hub) stay(s *session) {
+	s.flags &^= flagMoving
+	if !s.has(flagPaused) {
+		h.link.Resume(s.conn)
+	}
+	h.next(s)
+	h.closeIfDone(s)
+}
+
 // lost ends the login of a connection that could not be moved and is closed.
-func (h *Hub) lost(c *Call, done *future.Future[struct{}]) {
+func (h *Hub) lost(was session, c *Call, done *future.Future[struct{}]) {
 	h.orphans[c] = struct{}{}
+	h.peers.waiting.Add(-int64(was.ext.box.count))
 	gone := Errorf(Canceled, "the connection could not be moved")
 	c.end(gone)
 	h.peers.moving.Add(-1)
@@ -78,13 +94,17 @@ func (h *Hub) adopt(conn uint64, was session, c *Call, uid uint64) {
 	if !s.has(flagPaused) {
 		h.link.Resume(conn)
 	}
-	if h.goodbye.begun {
+	switch {
+	case s.has(flagGoodbye):
+		h.giveGrace(s) // what the other hub gave was for a session of its own
+	case h.goodbye.begun:
 		h.sayGoodbye(s)
 	}
 }
 
 // bind gives the session its uid on its home hub; the newest login wins at once.
 func (h *Hub) bind(s *session, c *Call, uid uint64) {
+	h.drainInbox() // what was sent to the player until now is the older session's
 	if old := h.session(h.uids[uid]); old != nil {
 		h.closeSession(old, wire.Closing{Code: wire.Replaced, Message: "the player has logged in on another connection"})
 	}

@@ -47,7 +47,8 @@ func (b *mailbox) pop() (message []byte, arrived time.Duration) {
 	return message, arrived
 }
 
-// trim drops a buffer that a burst has left large.
+// trim drops the buffer that a burst has left large: a session that is in a room
+// keeps its mailbox for hours.
 func (b *mailbox) trim() {
 	if b.count == 0 && cap(b.bytes) > 4096 {
 		b.bytes = nil

@@ -21,6 +21,7 @@ func (noLink) Close(uint64)                   {}
 func (noLink) Shutdown(uint64)                {}
 func (noLink) Peer(uint64) netip.AddrPort     { return netip.AddrPort{} }
 func (noLink) Pending(uint64) int             { return 0 }
+func (noLink) Kept(uint64) []byte             { return nil }
 func (noLink) Move(uint64, int, func(uint64)) {}
 
 func TestIdleSessionIsSmall(t *testing.T) {

@@ -1,5 +1,7 @@
 package rpc
 
+import "errors"
+
 // Middleware is code that runs with every call. A nil function is left out. The
 // list is fixed when the server starts; with an empty one a call pays nothing.
 type Middleware struct {
@@ -11,13 +13,19 @@ type Middleware struct {
 	// call's error.
 	Around func(c *Call, next func() error) error
 	// After runs on the loop once for each call that Before let pass or refused,
-	// when its outcome is known and before the response is sent.
+	// when its outcome is known and before the response is sent, if anybody is
+	// still there to get one.
 	After func(c *Call, err error)
 }
 
 // chain is the middleware of a server, the first outermost.
 type chain []Middleware
 
+// errNotBegun is the error of a call whose middleware kept it from its method and
+// gave no reason.
+var errNotBegun = errors.New("rpc: a middleware's Around has neither called next nor returned an error")
+
+// around runs a call inside the middleware.
 func (ch chain) around(c *Call, run func() error) error {
 	for _, m := range ch {
 		if m.Before != nil {
@@ -26,19 +34,35 @@ func (ch chain) around(c *Call, run func() error) error {
 			}
 		}
 	}
+	begun, begin := false, run
+	run = func() error { begun = true; return begin() }
 	for i := len(ch) - 1; i >= 0; i-- {
 		if around := ch[i].Around; around != nil {
 			next := run
 			run = func() error { return around(c, next) }
 		}
 	}
-	return run()
+	err := run()
+	if err == nil && !begun {
+		return errNotBegun
+	}
+	return err
 }
 
 func (ch chain) after(c *Call, err error) {
 	for i := len(ch) - 1; i >= 0; i-- {
 		if ch[i].After != nil {
-			ch[i].After(c, err)
+			ch[i].after(c, err)
 		}
 	}
+}
+
+// after runs After. Its panic must not undo a call that has ended.
+func (m *Middleware) after(c *Call, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = c.hub.Load().panicked(c, v) // which has logged it
+		}
+	}()
+	m.After(c, err)
 }

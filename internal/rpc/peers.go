@@ -112,21 +112,27 @@ func (p *Peers) homeIndex(hash uint64) int {
 func hashUID(uid uint64) uint64 { return uid * 0x9e3779b97f4a7c15 }
 
 // Notify sends a notification to the client of uid; if the player is not online
-// it goes nowhere. An error says that the params cannot be encoded. Any
-// goroutine.
+// it goes nowhere. An error says that the params cannot be encoded, or, with
+// resource_exhausted, that the player's loop is too far behind. Any goroutine.
 func (p *Peers) Notify(uid uint64, method string, params ...any) error {
 	frame, err := encodeNotification(method, params)
 	if err != nil {
 		return err
 	}
-	if uid != 0 {
-		p.home(uid).deliver(delivery{uid: uid, frame: frame})
+	if uid == 0 {
+		return nil
 	}
+	h := p.home(uid)
+	if h.crowded() {
+		return errCrowded()
+	}
+	h.deliver(delivery{uid: uid, frame: frame})
 	return nil
 }
 
 // NotifyMany sends a notification, encoded once, to each of uids who is online.
-// Any goroutine.
+// An error is as of Notify; only those whose loop is behind get nothing then. Any
+// goroutine.
 func (p *Peers) NotifyMany(uids []uint64, method string, params ...any) error {
 	frame, err := encodeNotification(method, params)
 	if err != nil {
@@ -141,16 +147,13 @@ func (p *Peers) NotifyMany(uids []uint64, method string, params ...any) error {
 		if len(uids) == 0 {
 			continue
 		}
-		h := p.hubs[i]
-		h.deliver(delivery{act: func() {
-			for _, uid := range uids {
-				if uid != 0 {
-					h.sendEach(&delivery{uid: uid, frame: frame})
-				}
-			}
-		}})
+		if p.hubs[i].crowded() {
+			err = errCrowded()
+			continue
+		}
+		p.hubs[i].deliver(delivery{uids: uids, frame: frame})
 	}
-	return nil
+	return err
 }
 
 // Call calls a method of the client of uid and resolves to its result. It fails
@@ -167,7 +170,10 @@ func (p *Peers) Call(uid uint64, timeout time.Duration, method string, params ..
 	}
 	done := future.New[Raw]()
 	h := p.home(uid)
-	if !h.deliver(delivery{act: func() { h.ask(uid, timeout, method, encoded, done) }}) {
+	if h.crowded() {
+		return future.Failed[Raw](errCrowded())
+	}
+	if !h.deliver(delivery{frame: encoded, act: func() { h.ask(uid, timeout, method, encoded, done) }}) {
 		done.Fail(Errorf(Unavailable, "the server is shutting down"))
 	}
 	return done

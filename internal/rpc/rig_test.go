@@ -102,6 +102,7 @@ type fakeConn struct {
 	kept    []byte // offered and not consumed
 	paused  bool
 	closing bool // Shutdown
+	lingers bool // its client does not close after that
 }
 
 func (l *fakeLink) Write(conn uint64, b []byte) bool {
@@ -128,11 +129,20 @@ func (l *fakeLink) Close(conn uint64) { l.end(conn, fmt.Errorf("closed here")) }
 func (l *fakeLink) Shutdown(conn uint64) {
 	if c := l.conns[conn]; c != nil {
 		c.closing = true
+		if c.lingers {
+			return
+		}
 		l.loop.AddCallback(func() { l.end(conn, fmt.Errorf("shut down here")) })
 	}
 }
 func (l *fakeLink) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:4000") }
 func (l *fakeLink) Pending(uint64) int         { return 0 }
+func (l *fakeLink) Kept(conn uint64) []byte {
+	if c := l.conns[conn]; c != nil {
+		return c.kept
+	}
+	return nil
+}
 func (l *fakeLink) Move(conn uint64, hub int, adopted func(uint64)) {
 	c := l.conns[conn]
 	delete(l.conns, conn)

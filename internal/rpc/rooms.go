@@ -73,8 +73,9 @@ func (r *Rooms) home(name string) *Hub {
 
 // Join makes the caller's session a member and resolves to the uids of all
 // members, the caller included, in no order. Every member, the new one too, is
-// notified. Who is a member already only gets the list. Loop only, with a
-// session that is logged in.
+// notified. Who is a member already only gets the list. It fails with
+// resource_exhausted when the player is in too many rooms or the members' loops
+// are behind. Loop only, with a session that is logged in.
 func (r *Rooms) Join(c *Call, name string) *future.Future[[]uint64] {
 	h := c.hub.Load()
 	s := h.session(c.conn)
@@ -92,6 +93,11 @@ func (r *Rooms) Join(c *Call, name string) *future.Future[[]uint64] {
 	uid, who, home := s.uid, member{s.conn, h.index}, r.home(name)
 	r.at(home, done, func() {
 		rm := home.rooms[name]
+		if rm != nil && r.crowded(rm) && rm.members[uid] != who {
+			h.loop.AddCallback(func() { h.outOfRoom(who.conn, name) }) // before the answer
+			done.Fail(errCrowded())
+			return
+		}
 		if rm == nil {
 			rm = &room{members: make(map[uint64]member), byHub: make([]roster, len(r.peers.hubs))}
 			home.rooms[name] = rm
@@ -136,8 +142,8 @@ func (r *Rooms) Leave(c *Call, name string) *future.Future[struct{}] {
 }
 
 // Say notifies every member, encoded once. It fails with failed_precondition
-// unless the caller is a member, and resolves when the message is on its way to
-// all. Loop only.
+// unless the caller is a member, with resource_exhausted when the members' loops
+// are behind, and resolves when the message is on its way to all. Loop only.
 func (r *Rooms) Say(c *Call, name, method string, params ...any) *future.Future[struct{}] {
 	frame, err := encodeNotification(method, params)
 	if err != nil {
@@ -149,6 +155,10 @@ func (r *Rooms) Say(c *Call, name, method string, params ...any) *future.Future[
 		rm := home.rooms[name]
 		if rm == nil || rm.members[uid].conn != conn || uid == 0 {
 			done.Fail(Errorf(FailedPrecondition, "only members can speak in room %q: join it first", name))
+			return
+		}
+		if r.crowded(rm) {
+			done.Fail(errCrowded())
 			return
 		}
 		r.broadcast(rm, frame)
@@ -202,6 +212,27 @@ func (r *Rooms) broadcast(rm *room, frame []byte) {
 			r.peers.hubs[i].deliver(delivery{conns: list.conns, frame: frame})
 		}
 	}
+}
+
+// crowded reports whether a loop is too far behind to hear more from the room.
+// Who leaves has joined, so it is enough that joining and speaking ask.
+func (r *Rooms) crowded(rm *room) bool {
+	for i := range rm.byHub {
+		if len(rm.byHub[i].conns) > 0 && r.peers.hubs[i].crowded() {
+			return true
+		}
+	}
+	return false
+}
+
+// outOfRoom takes a room that could not be joined off its session.
+func (h *Hub) outOfRoom(conn uint64, name string) {
+	s := h.session(conn)
+	if s == nil || s.ext == nil {
+		return
+	}
+	s.ext.rooms = slices.DeleteFunc(s.ext.rooms, func(n string) bool { return n == name })
+	h.sessions.shrink(s)
 }
 
 // leaveRooms takes the session out of its rooms.

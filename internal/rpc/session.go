@@ -45,6 +45,7 @@ const (
 	flagEOF                              // the client has finished sending
 	flagPaused                           // not reading: the mailbox is full
 	flagMoving                           // a login is taking the connection to another hub
+	flagKept                             // whole messages may wait in the connection's input
 )
 
 // has reports whether any of the flags is set.
