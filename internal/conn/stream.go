@@ -192,8 +192,8 @@ func (s *Stream) Loop() *loop.Loop { return s.ss.loop }
 // received before can still be read. Loop only.
 func (s *Stream) Closed() bool { return s.end != nil || s.gone != nil }
 
-// Err returns why the stream has ended, a *CloseError; nil while it is open.
-// Loop only.
+// Err returns why the stream has ended, a *CloseError; nil while it is open or
+// has bytes that were received before the peer's end and not yet read. Loop only.
 func (s *Stream) Err() error {
 	if s.end == nil {
 		return nil
