@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -101,6 +102,11 @@ func greet(w io.Writer, program string, s *server.Server) {
 	fmt.Fprintf(w, "try: %s\n", try)
 }
 
+// signalEcho is how long after the first signal the same one again is taken for
+// its echo: timeout(1) signals its child and then the whole process group, and an
+// end without a drain is not what its user wants.
+const signalEcho = 20 * time.Millisecond
+
 // runUntilSignals serves until the drain that the first signal began has ended,
 // or until the second signal.
 func runUntilSignals(s *server.Server, log *zap.Logger, cfg *config.Config, signals <-chan os.Signal) error {
@@ -113,16 +119,20 @@ func runUntilSignals(s *server.Server, log *zap.Logger, cfg *config.Config, sign
 		report, err := s.Run()
 		ended <- outcome{report, err}
 	}()
-	stopping := false
+	var first os.Signal // the one that began the drain; nil: none yet
+	var stopping time.Time
 	for {
 		select {
 		case sig := <-signals:
-			if stopping {
+			if sig == first && time.Since(stopping) < signalEcho {
+				continue
+			}
+			if first != nil {
 				// Run goes on in its goroutine until main has ended the process.
 				log.Warn("second signal: ending at once", zap.Stringer("signal", sig))
 				return &cli.ExitError{Code: cli.ExitInterrupted}
 			}
-			stopping = true
+			first, stopping = sig, time.Now()
 			s.Shutdown(sig.String())
 		case o := <-ended:
 			_ = log.Sync() // standard error of many kinds cannot be synced

@@ -147,6 +147,15 @@ func TestServeEndsAtOnceAtASecondSignal(t *testing.T) {
 	}
 }
 
+// timeout(1) signals its child, then its group: the child gets the signal twice.
+func TestServeTakesAnEchoOfTheFirstSignalForOne(t *testing.T) {
+	d := serveOn(t)
+	d.signal(syscall.SIGTERM)
+	if code := d.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d\n%s", code, d.err)
+	}
+}
+
 func TestServePortInUse(t *testing.T) {
 	d := serveOn(t)
 	for env, want := range map[string]string{

@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"internal/handlers": {"internal/future", "internal/game", "internal/handlers/", "internal/rpc", "wire"},
 	"internal/config":   {"internal/nearest"},
 	"internal/admin":    {},
-	"internal/server":   {"internal/admin", "internal/auth", "internal/config", "internal/conn", "internal/handlers", "internal/handlers/", "internal/loop", "internal/rpc", "internal/store"},
+	"internal/server":   {"internal/admin", "internal/auth", "internal/config", "internal/conn", "internal/handlers", "internal/handlers/", "internal/loop", "internal/rpc", "internal/store", "wire"},
 	"internal/bench":    {"internal/conn", "internal/future", "internal/loop", "wire"},
 	"internal/cli":      {"client", "internal/config", "internal/nearest", "internal/rpc", "internal/server", "wire"},
 	"internal/rpcgen":   {"internal/nearest", "internal/rpc"},
