@@ -10,6 +10,13 @@ func NewEpoll() (Poller, error) { return newEpoll() }
 // WakeFD returns the eventfd that wakes l. Nothing ever reads it, so its counter is the number of wake-ups written.
 func WakeFD(l *Loop) int { return l.wake.fd }
 
+// Room returns how much the loop's callback queues and timer heap could hold without growing: what they keep of a burst.
+func Room(l *Loop) (callbacks, timers int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(cap(l.queue), cap(l.batch)), max(cap(l.timers.heap), cap(l.timers.due))
+}
+
 // Wake is a wake-up that comes whether l waits or not.
 func Wake(l *Loop) { l.wake.signal() }
 

@@ -436,6 +436,50 @@ func TestLoopForgetsWhatItNoLongerNeeds(t *testing.T) {
 	runtime.KeepAlive(fired)
 }
 
+func TestLoopBurstDoesNotStayResident(t *testing.T) {
+	l := goLoop(t, loop.Options{})
+	const burst = 50_000
+	var removed []weak.Pointer[loop.Timeout]
+	on(t, l, func() {
+		for range burst {
+			l.AddCallback(func() {})
+			l.CallLater(0, func() {})
+			to := l.CallLater(time.Hour, func() {})
+			l.RemoveTimeout(to)
+			removed = append(removed, weak.Make(to))
+		}
+		l.RemoveTimeout(l.CallLater(time.Hour, func() {}))
+	})
+	for range 20 { // MaxCallbacks a turn
+		on(t, l, func() {})
+	}
+	on(t, l, func() {
+		timeouts := make([]*loop.Timeout, burst)
+		for i := range timeouts {
+			timeouts[i] = l.CallLater(time.Hour, func() {})
+			removed = append(removed, weak.Make(timeouts[i]))
+		}
+		for _, to := range timeouts {
+			l.RemoveTimeout(to)
+		}
+	})
+	on(t, l, func() {
+		if callbacks, timers := loop.Room(l); callbacks > 3*4096 || timers > 3*4096 {
+			t.Errorf("room for %d callbacks and %d timers is kept", callbacks, timers)
+		}
+	})
+	waitUntil(t, "the removed timers are collected", func() bool {
+		runtime.GC()
+		left := 0
+		for _, w := range removed {
+			if w.Value() != nil {
+				left++
+			}
+		}
+		return left <= 513 // as many may wait for a rebuild
+	})
+}
+
 func TestLoopInterruptedWaitIsNoError(t *testing.T) {
 	l, _, poller := fakeLoop(t, loop.Options{})
 	poller.err = unix.EINTR

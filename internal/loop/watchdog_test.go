@@ -1,9 +1,7 @@
 package loop_test
 
 import (
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -152,38 +150,31 @@ func TestWatchdogDoesNotReportAnIdleLoop(t *testing.T) {
 }
 
 //go:noinline
-func holdOne(told <-chan loop.Slow, t testing.TB) loop.Slow { return receive(t, told, "the report") }
+func holdOne(release <-chan struct{}) { <-release }
 
 //go:noinline
-func holdTwo(told <-chan loop.Slow, t testing.TB) loop.Slow { return receive(t, told, "the report") }
+func holdTwo(release <-chan struct{}) { <-release }
 
 func TestWatchdogShowsTheStackOfItsOwnLoop(t *testing.T) {
 	// Two loops of the same name, held at the same time.
-	var group sync.WaitGroup
-	both := make(chan struct{}, 2)
-	for name, hold := range map[string]func(<-chan loop.Slow, testing.TB) loop.Slow{"holdOne": holdOne, "holdTwo": holdTwo} {
+	release := make(chan struct{})
+	defer close(release)
+	reports := make(map[string]chan loop.Slow)
+	for name, hold := range map[string]func(<-chan struct{}){"holdOne": holdOne, "holdTwo": holdTwo} {
 		told := make(chan loop.Slow, 1000)
+		reports[name] = told
 		l := goLoop(t, loop.Options{Name: "twin", SlowCallback: slow, OnSlow: tell(told)})
-		group.Add(1)
-		l.AddCallback(func() {
-			defer group.Done()
-			both <- struct{}{}
-			for len(both) < 2 {
-				runtime.Gosched()
-			}
-			for {
-				s := hold(told, t)
-				if strings.Contains(s.Stack, "."+name+" ") {
-					return
-				}
-				if strings.Contains(s.Stack, ".hold") {
-					t.Errorf("the report of the loop in %s shows another's stack:\n%s", name, s.Stack)
-					return
-				}
-			}
-		})
+		l.AddCallback(func() { hold(release) })
 	}
-	group.Wait()
+	for name, told := range reports {
+		s := receive(t, told, "the report")
+		for !strings.Contains(s.Stack, ".hold") { // of something that was slow before
+			s = receive(t, told, "the report")
+		}
+		if !strings.Contains(s.Stack, "."+name+" ") {
+			t.Errorf("the report of the loop in %s shows another's stack:\n%s", name, s.Stack)
+		}
+	}
 }
 
 func TestWatchdogEndsWithStart(t *testing.T) {
