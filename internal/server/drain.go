@@ -35,8 +35,11 @@ func (s *Server) drain(why string) Report {
 	ctx, cancel := context.WithDeadline(context.Background(), began.Add(s.cfg.Shutdown.Deadline))
 	defer cancel()
 	report := Report{Clean: true}
-	_, late := s.accept.StopListening().Wait(ctx)
+	stopped := s.accept.StopListening()
+	// Not after a wait for it: a callback that holds the first loop, where the
+	// listeners are, would leave the players of the others without a goodbye.
 	s.peers.Drain(drainTimes(s.cfg.Shutdown.Deadline, s.peers.Connections()))
+	_, late := stopped.Wait(ctx)
 	if late != nil || s.peers.Quiet(ctx) != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
 		left := s.cut()
 		report.Clean, report.Abandoned = left.None(), left.Calls
@@ -60,13 +63,20 @@ func drainTimes(deadline time.Duration, connections int) rpc.Drain {
 // cutTime is how long a loop may take to tell what it has not done.
 const cutTime = 250 * time.Millisecond
 
+// maxNamed bounds the lines that cut logs: what a client has stuffed the server
+// with must not make its end take long.
+const maxNamed = 10_000
+
 // cut ends what the deadline did not wait for, and logs each call by name.
 func (s *Server) cut() rpc.Leftover {
 	ctx, cancel := context.WithTimeout(context.Background(), cutTime)
 	defer cancel()
 	left := s.peers.Leftover(ctx)
-	for _, c := range left.Calls {
+	for _, c := range left.Calls[:min(len(left.Calls), maxNamed)] {
 		s.log.Warn("call abandoned", zap.String("method", c.Method), zap.Uint64("uid", c.UID), zap.Duration("age", c.Age))
+	}
+	if more := len(left.Calls) - maxNamed; more > 0 {
+		s.log.Warn("more calls abandoned", zap.Int("calls", more))
 	}
 	if left.Stuck > 0 {
 		s.log.Error("loops do not answer: a callback holds them", zap.Int("loops", left.Stuck))

@@ -2,7 +2,8 @@
 // apart again in the right order. It is the only package that knows all the
 // others; it decides nothing that one of them could decide.
 //
-// Its one invariant: what New opened is closed when New fails or Run returns.
+// Its one invariant: what New opened is closed when New fails or Run returns, but
+// for what a loop holds that never ends.
 package server
 
 import (
@@ -203,7 +204,11 @@ func (s *Server) Ready() (ok bool, reason string) {
 // than are served, so that they can be told in their own framing.
 func (s *Server) admit(netip.AddrPort) bool {
 	max := s.cfg.Limits.MaxConnections
-	return s.peers.Connections() < max+min(max/8+16, 1024)
+	n := 0
+	for _, set := range s.sets {
+		n += set.Len() // those on their way to another loop included
+	}
+	return n < max+min(max/8+16, 1024)
 }
 
 // Report tells how a drain went.
@@ -224,10 +229,9 @@ func (s *Server) Shutdown(why string) {
 
 // Run serves until Shutdown and the drain have ended, or a loop fails. Once.
 func (s *Server) Run() (Report, error) {
-	defer s.release()
 	failed := make(chan error, len(s.loops)+1)
 	var running sync.WaitGroup
-	defer running.Wait()
+	defer s.end(&running)
 	if s.admin != nil {
 		running.Go(func() { failed <- s.admin.Serve() })
 		defer s.closeAdmin()
@@ -256,6 +260,32 @@ func (s *Server) stopLoops() {
 	}
 }
 
+// endTime is how long the loops may take to end.
+const endTime = time.Second
+
+// end waits for the loops and closes what New has opened. A callback that holds
+// its loop for good must not hold the process: what the loops have is closed if
+// they ever end.
+func (s *Server) end(running *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(endTime)
+	defer late.Stop()
+	select {
+	case <-ended:
+		s.release()
+	case <-late.C:
+		s.log.Error("loops do not end: what they have is left to them")
+		go func() {
+			<-ended
+			s.release()
+		}()
+	}
+}
+
 // adminCloseTime is how long a request to the admin server may hold the end up.
 const adminCloseTime = 100 * time.Millisecond
 
@@ -267,9 +297,6 @@ func (s *Server) closeAdmin() {
 
 // release closes what New opened. The loops do not turn any more.
 func (s *Server) release() {
-	if s.accept != nil {
-		s.accept.StopListening()
-	}
 	for i, l := range s.loops {
 		if i < len(s.sets) && s.sets[i] != nil {
 			s.sets[i].Release()
@@ -277,6 +304,9 @@ func (s *Server) release() {
 		if err := l.Close(false); err != nil {
 			s.log.Error("could not close a loop", zap.String("loop", l.Name()), zap.Error(err))
 		}
+	}
+	if s.accept != nil {
+		s.accept.StopListening() // at once, now that the loops are closed
 	}
 	if s.pool != nil {
 		s.pool.Close()
