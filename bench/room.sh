@@ -34,7 +34,7 @@ for run in $(seq "$runs"); do
     done
 done
 awk -v members="$members" '
-{ n = ++count[$1]; us[$1, n] = $2; bytes[$1] = $3; ms[$1, n] = $4; if ($5 > 5) noisy[$1]++ }
+{ n = ++count[$1]; us[$1, n] = $2; bytes[$1] = $3; ms[$1, n] = $4; if ($5 > 5) noisy[$1]++ }      # all count: they are few
 function sorted(v, k,    i, j, t) {
     for (i = 1; i <= count[k]; i++) s[i] = v[k, i] + 0
     for (i = 2; i <= count[k]; i++)

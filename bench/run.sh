@@ -10,7 +10,7 @@
 # touches all alike. A measurement starts when the machine has been quiet for 0.3 s
 # and counts as clean when other processes took less than --max-other % of one
 # CPU; one that was not is repeated while --patience seconds last, then its
-# cleanest try is kept and marked. --rt gives servers and load generator real-time
+# cleanest try is kept. Noisy runs count only where no clean one is. --rt gives servers and load generator real-time
 # priority (and everything else a poor time). SERVER names another gameserverd.
 #
 # Prints Markdown. CPU time per call is the figure to trust: its least, which noise
@@ -78,10 +78,16 @@ done
 awk -F'\t' -v configs="$configs" -v order="$servers" -v max_other="$max_other" '
 NR == 1 { next }
 {
-    k = $2 SUBSEP $1; n = ++count[k]
-    for (c = 4; c <= 13; c++) v[k, c, n] = $c
-    if ($12 > max_other) noisy[k]++
-    errors += $13
+    k = $2 SUBSEP $1; all[k]++; errors += $13
+    line[NR] = $0; key[NR] = k; clean[k] += is_clean[NR] = $12 <= max_other
+}
+function keep(    i, c, f, k) {                     # into v and count
+    for (i in line) {
+        k = key[i]
+        if (clean[k] && !is_clean[i]) continue
+        split(line[i], f); count[k]++
+        for (c = 4; c <= 13; c++) v[k, c, count[k]] = f[c]
+    }
 }
 function sorted(k, c,    i, j, t) {                 # into s[1..count]
     for (i = 1; i <= count[k]; i++) s[i] = v[k, c, i] + 0
@@ -92,17 +98,18 @@ function median(k, c,    h) { sorted(k, c); h = int((count[k] + 1) / 2); return 
 function least(k, c) { sorted(k, c); return s[1] }
 function ratio(a, b) { return b > 0 ? sprintf("%.2f", a / b) : "-" }
 END {
-    print "| connections/depth | server | CPU µs/call, least | median | user + system | ratio to limit, least | median | calls/s | p50 µs | p99 µs | noisy runs |"
+    keep()
+    print "| connections/depth | server | CPU µs/call, least | median | user + system | ratio to limit, least | median | calls/s | p50 µs | p99 µs | runs |"
     print "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     split(configs, cs, " "); m = split(order, names, " ")
     for (i = 1; i in cs; i++)
         for (j = 1; j <= m; j++) {
             k = cs[i] SUBSEP names[j]; base = cs[i] SUBSEP "limit"
             user = median(k, 8); sys = median(k, 9); us = median(k, 7)
-            printf "| %s | %s | %.2f | %.2f | %.2f + %.2f | %s | %s | %d | %.0f | %.0f | %d of %d |\n", cs[i], names[j],
+            printf "| %s | %s | %.2f | %.2f | %.2f + %.2f | %s | %s | %d | %.0f | %.0f | %s |\n", cs[i], names[j],
                 least(k, 7), us, us * user / (user + sys + 1e-9), us * sys / (user + sys + 1e-9),
                 ratio(least(k, 7), count[base] ? least(base, 7) : 0), ratio(us, count[base] ? median(base, 7) : 0),
-                median(k, 4), median(k, 5), median(k, 6), noisy[k], count[k]
+                median(k, 4), median(k, 5), median(k, 6), clean[k] ? clean[k] " clean of " all[k] : all[k] ", all noisy"
         }
     if (errors) { print errors " wrong or missing replies"; exit 1 }
 }' "$raw"
