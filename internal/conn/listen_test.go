@@ -438,16 +438,12 @@ func TestOutOfDescriptors(t *testing.T) {
 		t.Errorf("after descriptors are free: %v", err)
 	}
 	stdin.Close()
+	var last string
+	for s := range lines {
+		last = s
+	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the server ends with %v", err)
-	}
-	var last string
-	reports := 0
-	for s := range lines {
-		if strings.HasPrefix(s, "accept") {
-			reports++
-		}
-		last = s
 	}
 	// The server counts its turns: a spin would be hundreds of thousands.
 	var turns int

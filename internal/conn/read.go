@@ -77,7 +77,7 @@ func (s *Set) room(r *record) (kept int, buf []byte) {
 		copy(s.rbuf[smallTail-kept:], b.data())
 		return kept, s.rbuf[smallTail:]
 	}
-	if b.room() < kept/4 {
+	if b.room() < min(kept/4, smallTail) {
 		// Twice as much each time, so that a large message is not copied over and
 		// over again, and a small one does not hold much more than it has.
 		s.pool.grow(r.in, 2*kept)

@@ -315,24 +315,23 @@ func TestAnswersAreOneSend(t *testing.T) {
 func TestFlushInsideData(t *testing.T) {
 	g := newRig(t, Options{})
 	_, p := g.pair()
-	seen := ""
+	seen := make(chan string, 1)
 	g.do(func() {
 		g.onData = func(id uint64, d []byte) int {
 			g.set.Write(id, []byte("early"))
 			g.set.Flush(id)
 			buf := make([]byte, 10)
 			n, _ := recv(int32(p.fd), buf)
-			seen = string(buf[:n])
+			seen <- string(buf[:n])
 			g.set.Write(id, []byte("late"))
 			return len(d)
 		}
 	})
 	p.send([]byte("?"))
-	p.want([]byte("late"))
-	g.turns(1)
-	if seen != "early" {
-		t.Errorf("inside Data the peer had %q", seen)
+	if s := <-seen; s != "early" {
+		t.Errorf("inside Data the peer had %q", s)
 	}
+	p.want([]byte("late"))
 }
 
 // Invariant 17: a peer that sends and does not read stops being read at
