@@ -129,6 +129,10 @@ func (l *link) Write(conn uint64, b []byte) bool {
 	return true
 }
 func (l *link) Pending(uint64) int { return 0 }
+
+// Kept is what was sent and not handled: nothing, since every message is offered
+// until it is.
+func (l *link) Kept(uint64) []byte { return nil }
 func (l *link) Pause(uint64)       {}
 func (l *link) Resume(conn uint64) { l.queue = append(l.queue, func() { l.offer(conn) }) }
 func (l *link) Yield(conn uint64)  { l.Resume(conn) }
