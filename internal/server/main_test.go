@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -100,7 +99,6 @@ type testServer struct {
 	t    testing.TB
 	logs *observer.ObservedLogs
 
-	mu     sync.Mutex
 	ended  chan struct{}
 	report Report
 	err    error
