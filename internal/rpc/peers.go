@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -266,8 +267,23 @@ func (c *Counters) Closed() map[string]int64 {
 	return closed
 }
 
-// String is for logs.
+// String names the counts that are not 0, for logs.
 func (c *Counters) String() string {
-	return fmt.Sprintf("failed notifications %d, stray responses %d, full mailboxes %d, panics %d, closed %v",
-		c.FailedNotifications.Load(), c.StrayResponses.Load(), c.MailboxFull.Load(), c.Panics.Load(), c.Closed())
+	var counts []string
+	add := func(name string, n int64) {
+		if n != 0 {
+			counts = append(counts, fmt.Sprintf("%s %d", name, n))
+		}
+	}
+	add("failed notifications", c.FailedNotifications.Load())
+	add("stray responses", c.StrayResponses.Load())
+	add("full mailboxes", c.MailboxFull.Load())
+	add("panics", c.Panics.Load())
+	for i, code := range closingCodes {
+		add("closed as "+code, c.closed[i].Load())
+	}
+	if len(counts) == 0 {
+		return "none"
+	}
+	return strings.Join(counts, ", ")
 }
