@@ -2,10 +2,14 @@ package server
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +70,7 @@ func receive(t testing.TB, nc net.Conn) wire.Message {
 func TestALoopThatNeverComesBackHoldsNobodyElseUp(t *testing.T) {
 	cfg := testConfig()
 	cfg.Loop.Count = 2
+	cfg.Loop.SlowCallback = 20 * time.Millisecond
 	cfg.Shutdown.Deadline = time.Second
 	hang := make(chan struct{})
 	s := start(t, cfg, only(rpc.Method{Name: "hang", Public: true, Sync: func(_ *rpc.Call, _ *rpc.Args, out []byte) ([]byte, error) {
@@ -180,5 +185,72 @@ func TestRunLeavesNothingOpenWhenALoopFails(t *testing.T) {
 	}
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket's file is still there")
+	}
+}
+
+// Players log in and out, change rooms, talk, throw one another out and break
+// their connections, on three loops, while the server drains: it drains clean.
+func TestDrainWhileEverythingMoves(t *testing.T) {
+	s := start(t, testConfig(), nil)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	var all sync.WaitGroup
+	var lives atomic.Int64
+	draining := make(chan struct{})
+	for i := range 24 {
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		all.Go(func() {
+			for {
+				select {
+				case <-draining:
+					return
+				default:
+					liveOnce(s.Addrs()[0], rng)
+					lives.Add(1)
+				}
+			}
+		})
+	}
+	eventually(t, "much has happened", func() bool { return lives.Load() > 300 })
+	report := s.drain()
+	close(draining)
+	all.Wait()
+	if !report.Clean || len(report.Abandoned) > 0 {
+		t.Errorf("report %+v", report)
+	}
+	if n := s.peers.Online(); n != 0 {
+		t.Errorf("%d players are online without a session", n)
+	}
+}
+
+// liveOnce is one connection's life, whatever becomes of it.
+func liveOnce(addr string, rng *rand.Rand) {
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	var all []byte
+	for id := range uint32(rng.IntN(30)) {
+		room := string(rune('a' + rng.IntN(4)))
+		methods := []string{"auth.login", "auth.logout", "room.join", "room.leave", "room.say", "sum", "player.get"}
+		method := methods[rng.IntN(len(methods))]
+		params := map[string][]any{
+			"auth.login": {fmt.Sprint("dev:", 1+rng.IntN(8))}, "room.join": {room}, "room.leave": {room}, "room.say": {room, "hi"}, "sum": {1, 2},
+		}[method]
+		b := wire.AppendArray(wire.AppendRequest(wire.BeginFrame(nil), id, method), len(params))
+		for _, p := range params {
+			b, _ = wire.AppendAny(b, p)
+		}
+		wire.EndFrame(b, 0)
+		all = append(all, b...)
+	}
+	if _, err := nc.Write(all); err != nil || rng.IntN(3) == 0 {
+		return // with answers unread: a reset
+	}
+	if rng.IntN(2) == 0 {
+		nc.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, nc)
 	}
 }
