@@ -160,8 +160,9 @@ func TestErrorsAreExplained(t *testing.T) {
 		text, hint string
 	}{
 		{&Call{Method: "smu"}, `error: unimplemented: .*"smu"`, `hint: did you mean sum\? gameserverd routes lists all methods`},
-		{&Call{Method: "zzzzzzzzzzzz"}, `error: unimplemented:`, `hint: gameserverd routes lists all methods`},
+		{&Call{Method: "zzzzzzzzzzzz"}, `error: unimplemented:`, `hint: gameserverd routes lists all methods; one that was just written is served after make generate and a restart$`},
 		{&Call{Method: "sum", Args: []string{"1", "x"}}, `error: invalid_argument: .*\by\b.*got string`, `hint: the method is sum\(x int, y int\)$`},
+		{&Call{Method: "sum", Args: []string{"1", "2.5"}}, `error: invalid_argument: .*got float`, `hint: the method is sum\(x int, y int\)$`},
 		{&Call{Method: "room.join", Args: []string{"1"}, Login: "dev:1"}, `error: invalid_argument: .*got integer`, `needs quotes of its own: '"7"'$`},
 		{&Call{Method: "player.get"}, `error: unauthenticated:`, `hint: log in first: add --login dev:7`},
 		{&Call{Method: "player.get", Login: "7"}, `error: unauthenticated:`, `hint: the token was refused:`},

@@ -152,7 +152,7 @@ func (c *Call) hintArguments(f failure) string {
 			hint = "the method is " + Signature(m)
 		}
 	}
-	if strings.HasSuffix(f.err.Error(), "got integer") || strings.HasSuffix(f.err.Error(), "got float") {
+	if text := f.err.Error(); strings.Contains(text, "string, got integer") || strings.Contains(text, "string, got float") {
 		hint += `; a string that looks like a number needs quotes of its own: '"7"'`
 	}
 	return hint
@@ -170,7 +170,7 @@ func (c *Call) hintUnimplemented(f failure) string {
 	if near := nearest.Name(f.method, names); near != "" {
 		return fmt.Sprintf("did you mean %s? %s routes lists all methods", near, c.Program)
 	}
-	return c.Program + " routes lists all methods"
+	return c.Program + " routes lists all methods; one that was just written is served after make generate and a restart"
 }
 
 // hintClosing says what to do after the server ended the connection.

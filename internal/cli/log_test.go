@@ -40,6 +40,26 @@ func TestLogFormats(t *testing.T) {
 	}
 }
 
+// A stack is for reading: the console has it line by line below the message, and
+// json in a field, so that one message stays one object.
+func TestLogOfAStack(t *testing.T) {
+	const stack = "main.roll()\n\tdice.go:7"
+	var b bytes.Buffer
+	NewLog("info", "console", &b, false).Error("method panicked", zap.String("panic", "a\nb"), zap.String("stack", stack))
+	NewLog("info", "console", &b, false).With(zap.Int("a", 1)).Error("callback panicked", zap.ByteString("stack", []byte(stack)))
+	lines := strings.Split(b.String(), "\n")
+	if len(lines) != 7 || !strings.HasSuffix(lines[0], `method panicked  {"panic": "a\nb"}`) || lines[1]+"\n"+lines[2] != stack ||
+		!strings.HasSuffix(lines[3], `callback panicked  {"a": 1}`) || lines[4]+"\n"+lines[5] != stack || lines[6] != "" {
+		t.Errorf("console: %s", b.String())
+	}
+	b.Reset()
+	NewLog("info", "json", &b, false).Error("method panicked", zap.String("stack", stack))
+	var line struct{ Stack string }
+	if err := json.Unmarshal(b.Bytes(), &line); err != nil || line.Stack != stack {
+		t.Errorf("json: %q (%v)", b.String(), err)
+	}
+}
+
 // A flood of one message is cut; warnings never are, because the names of
 // abandoned calls are among them.
 func TestLogSampling(t *testing.T) {
