@@ -101,10 +101,29 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
+// The daemon prints the server's address at its start: who opens it learns what
+// is there.
+func TestRootListsThePages(t *testing.T) {
+	s := start(t, func() (bool, string) { return true, "" })
+	status, body := get(t, s, "/")
+	if status != http.StatusOK {
+		t.Errorf("/ answers %d", status)
+	}
+	pages := strings.Fields(body)
+	for _, page := range pages {
+		if status, _ := get(t, s, page); status != http.StatusOK {
+			t.Errorf("%s is listed and answers %d", page, status)
+		}
+	}
+	if len(pages) < 3 {
+		t.Errorf("the pages are %q", pages)
+	}
+}
+
 func TestNothingElseAnswers(t *testing.T) {
 	s := start(t, func() (bool, string) { return true, "" })
-	if status, _ := get(t, s, "/"); status != http.StatusNotFound {
-		t.Errorf("/ answers %d", status)
+	if status, _ := get(t, s, "/metric"); status != http.StatusNotFound {
+		t.Errorf("/metric answers %d", status)
 	}
 	resp, err := client.Post("http://"+s.Addr()+"/healthz", "", nil)
 	if err != nil {
