@@ -237,6 +237,7 @@ func TestRefused(t *testing.T) {
 		{"[a]", `f:1: allowed: sections such as listen: with keys under them`},
 		{"log: {}\n---\nlog: {}", `f: allowed: one YAML document`},
 		{"log:\n  level: a: b", `line 2: mapping values are not allowed in this context (f): allowed: YAML; quote a value that begins with [ or {, or has ": " in it`},
+		{"log:\n\tlevel: info", `line 2: found character that cannot start any token (f): allowed: YAML; indent with spaces, not tabs`},
 		{"listen: {tcp: [::1]:5700}", `did not find expected node content (f): allowed: YAML; quote a value that begins with [ or {, or has ": " in it`},
 	} {
 		_, err := parse("f", []byte(c.yaml))

@@ -31,7 +31,7 @@ func (s *scanner) document(raw []byte) {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return // nothing but comments
 	} else if err != nil {
-		s.syntax(err)
+		s.syntax(err, bytes.HasPrefix(raw, []byte("\t")) || bytes.Contains(raw, []byte("\n\t")))
 		return
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
@@ -105,9 +105,14 @@ func (s *scanner) key(key string, name, value *yaml.Node) {
 
 func (s *scanner) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", s.path, n.Line) }
 
-func (s *scanner) syntax(err error) {
+// syntax reports what is no YAML; tabs says whether a line begins with one.
+func (s *scanner) syntax(err error, tabs bool) {
 	text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", "; ")
-	s.problems = append(s.problems, Problem{Where: s.path, Value: text, Allowed: `YAML; quote a value that begins with [ or {, or has ": " in it`})
+	allowed := `YAML; quote a value that begins with [ or {, or has ": " in it`
+	if tabs {
+		allowed = "YAML; indent with spaces, not tabs"
+	}
+	s.problems = append(s.problems, Problem{Where: s.path, Value: text, Allowed: allowed})
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
