@@ -41,7 +41,12 @@ fails; with --json the error is then one JSON object on standard error.`,
   # a player who accepts every duel:
   gameserverd call sys.ping --login dev:7 --wait 1m --answer true
   gameserverd call duel.challenge 7 --login dev:8`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cli.Usage("call takes the METHOD to call, for example: %s call sum 1 2", program)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if call.Wait < 0 || call.Timeout <= 0 {
 				return cli.Usage("--wait and --timeout take a positive duration such as 10s or 1m")

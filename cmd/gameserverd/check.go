@@ -71,6 +71,11 @@ func (c *checked) print(w io.Writer, asJSON bool) error {
 		_, err := fmt.Fprintln(w, c.Problems)
 		return err
 	case c.Values == nil:
+		what := "; no file, so the built-in defaults" // an ok about nothing would mislead in the wrong folder
+		if c.File != "" {
+			what = " and " + c.File
+		}
+		fmt.Fprintf(os.Stderr, "checked: the environment%s\n", what)
 		_, err := fmt.Fprintln(w, "ok")
 		return err
 	}

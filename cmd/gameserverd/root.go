@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"gameserverd/internal/cli"
 )
 
 // newRoot builds the command tree. program is how the user called us: hints and
@@ -25,6 +27,9 @@ by the deadline, 130 interrupted.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetErr(os.Stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return cli.Usage("%w\nhint: %s%s --help lists the flags", err, program, strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))
+	})
 	root.AddCommand(
 		newServe(program),
 		newCall(program),

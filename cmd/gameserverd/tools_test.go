@@ -33,7 +33,7 @@ func TestCall(t *testing.T) {
 		{[]string{"player.get"}, "", "error: unauthenticated: ", 1},
 		{[]string{"echo", "{"}, "", "error: argument 1: { is not JSON", 2},
 		{[]string{"echo", "1", "--nonsense"}, "", "error: unknown flag: --nonsense", 2},
-		{[]string{}, "", "error: requires at least 1 arg", 2},
+		{[]string{}, "", "error: call takes the METHOD to call, for example: ", 2},
 		{[]string{"sum", "--wait", "-1s"}, "", `error: invalid argument "-1s" for "--wait"`, 2},
 		{[]string{"sum", "--timeout=-1s"}, "", "error: --wait and --timeout take a positive duration", 2},
 	} {
@@ -72,12 +72,15 @@ func TestTwoTerminalsChat(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	if out, errText, code := runHere(t, "check"); out != "ok\n" || errText != "" || code != 0 {
+	if out, errText, code := runHere(t, "check"); out != "ok\n" || errText != "checked: the environment; no file, so the built-in defaults\n" || code != 0 {
 		t.Errorf("check: %q, %q, %d", out, errText, code)
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if out, errText, code := runIn(t, root, nil, "check"); out != "ok\n" || errText != "checked: the environment and configs/gameserverd.yaml\n" || code != 0 {
+		t.Errorf("check: %q, %q, %d", out, errText, code)
 	}
 	out, errText, code := runIn(t, root, []string{"GAMESERVERD_LISTEN_ADMIN="}, "check", "--show")
 	if code != 0 || errText != "" {
@@ -169,6 +172,20 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%q: exit code %d, %q", args, code, errText)
 		}
 		wantNothing(t, "standard output", out)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"call"}, "error: call takes the METHOD to call, for example: gameserverd call sum 1 2\n"},
+		{[]string{"call", "--lgoin", "dev:7", "player.get"}, "error: unknown flag: --lgoin\nhint: gameserverd call --help lists the flags\n"},
+		{[]string{"--nonsense"}, "error: unknown flag: --nonsense\nhint: gameserverd --help lists the flags\n"},
+		{[]string{"call", "sum", "--timeout", "1"}, `error: invalid argument "1" for "--timeout" flag: time: missing unit in duration "1"` + "\nhint: gameserverd call --help lists the flags\n"},
+	} {
+		out, errText, code := runHere(t, c.args...)
+		if errText = strings.ReplaceAll(errText, binary, "gameserverd"); out != "" || errText != c.want || code != 2 {
+			t.Errorf("%q: %q, %q, %d", c.args, out, errText, code)
+		}
 	}
 	out, errText, code := runHere(t)
 	if code != 0 || errText != "" || !strings.Contains(out, "Available Commands:") {
