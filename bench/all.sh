@@ -10,7 +10,7 @@ cd "$(dirname "$0")" || exit 1
 . ./servers.sh
 run=() room=() benchtime=1s
 case $1 in
---quick) run=(--runs 2 --secs 1 --patience 0) room=(-k 20 -r 2) benchtime=100ms ;;
+--quick) run=(--runs 2 --secs 1 --patience 0) room=(-r 2) benchtime=100ms ;;
 '') ;;
 *) usage ;;
 esac

@@ -38,10 +38,10 @@ echo "| server | connections | RSS at start, MiB | KiB per connection: connected
 echo "|---|--:|--:|--:|--:|--:|--:|--:|"
 for name; do
     start "$name" || exit 1
-    "$out/load" -t 0.5 127.0.0.1 "$port" 1 1 0 0 >/dev/null || exit 1
+    "$out_dir/load" -t 0.5 127.0.0.1 "$port" 1 1 0 0 >/dev/null || exit 1
     sleep 2
     start_rss=$(rss "$pid") s0=$(slab)
-    coproc "$out/hold" -t 300 127.0.0.1 "$port" "$count" 2>>"$log"
+    coproc "$out_dir/hold" -t 300 127.0.0.1 "$port" "$count" 2>>"$log"
     hold=$COPROC_PID in=${COPROC[1]} login_rss=
     step '' "held $count"
     open_rss=$(rss "$pid") s1=$(slab)

@@ -1,15 +1,16 @@
 // members.c - one room with many members, for measuring what room.say costs
 // the server per member.
 //
-//   members [-n MEMBERS] [-k SAYS] [-w WARMUP] [-b TEXT] [-u UID] -p PID host port
+//   members [-n MEMBERS] [-b TEXT] [-u UID] -p PID host port
 //
 // Opens MEMBERS (10000) connections, logs connection i in as dev:UID+i (1), joins
-// all to room "bench", and then says TEXT (32) bytes there WARMUP (10) and SAYS
-// (100) times, each time from another member, the next when every member has
-// the last and the sender its response. Prints one JSON object: CPU time of
-// process PID per member and say, the bytes each member got per say, the time
-// until all had it, and other_pct, CPU that neither used, in % of one CPU: noise.
-// Any error response, a missing or a second room.said ends it.    build: cc -O2
+// all to room "bench" and prints "filled MEMBERS". Each line "say N" on standard
+// input then makes it say TEXT (32) bytes there N times, each time from another
+// member, the next when every member has the last and the sender its response,
+// and print one JSON object: CPU time of process PID per member and say, the
+// bytes each member got per say, the time until all had it, and other_pct, CPU
+// that neither used, in % of one CPU: noise. Any error response, a missing or a
+// second room.said ends it.                                       build: cc -O2
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,7 +27,7 @@
 #include <unistd.h>
 #include "mp.h"
 
-enum { RBUF = 256 << 10, MAX_FRAME = 1 << 20, EVENTS = 1024, BATCH = 250, MAX_TEXT = 1024 };
+enum { RBUF = 256 << 10, MAX_FRAME = 1 << 20, EVENTS = 1024, LOGINS = 250, JOINS = 50, MAX_TEXT = 1024 };     // LOGINS, JOINS: at a time
 static const int64_t SECOND = 1000000000;
 
 struct conn {
@@ -88,7 +89,7 @@ static void message(int member, mp_pos p, mp_pos e) {
     if (type == 1) {
         if (mp_int(&p, e, &id) || p >= e) fail("not a response", member);
         if (*p != 0xc0) {
-            fprintf(stderr, "members: error response: %.*s\n", (int)(e - p), (const char *)p);
+            fprintf(stderr, "members: error response (member %d): %.*s\n", member, (int)(e - p), (const char *)p);
             exit(1);
         }
         answers++;
@@ -159,15 +160,35 @@ static void dial(int member, const struct sockaddr_in *to) {
     conns[member].fd = fd;
 }
 
+static void say(int says, const char *text, clockid_t server_cpu) {
+    static int64_t sayings;
+    int64_t asked = answers, from = clock_ns(CLOCK_MONOTONIC);
+    int64_t cpu = clock_ns(server_cpu), own = clock_ns(CLOCK_PROCESS_CPUTIME_ID), busy = busy_ns();
+    heard_bytes = 0;
+    for (int k = 0; k < says; k++) {
+        sayings++;
+        ask(sayings * 7919 % members, "room.say", 2, (const char *[]){ "bench", text });
+        wait_for(++asked, members * sayings, "room.said missing");
+    }
+    cpu = clock_ns(server_cpu) - cpu;
+    own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
+    busy = busy_ns() - busy;
+    double wall = clock_ns(CLOCK_MONOTONIC) - from, n = (double)members * says;
+    for (int i = 0; i < members; i++)
+        if (conns[i].said != (uint32_t)sayings) fail("did not hear everything", i);
+    printf("{\"members\": %d, \"says\": %d, \"server_us\": %.4f, \"bytes\": %.1f, \"say_ms\": %.3f, \"client_us\": %.4f, \"server_pct\": %.1f, \"other_pct\": %.1f}\n",
+           members, says, cpu / n / 1000, heard_bytes / n, wall / says / 1e6, own / n / 1000, cpu * 100 / wall,
+           (busy - cpu - own) * 100.0 / wall);
+    fflush(stdout);
+}
+
 int main(int argc, char **argv) {
-    int says = 100, warm = 10, text_len = 32, opt;
+    int text_len = 32, opt;
     long uid = 1;
     pid_t server = 0;
-    while ((opt = getopt(argc, argv, "n:k:w:b:u:p:")) != -1)
+    while ((opt = getopt(argc, argv, "n:b:u:p:")) != -1)
         switch (opt) {
         case 'n': members = atoi(optarg); break;
-        case 'k': says = atoi(optarg); break;
-        case 'w': warm = atoi(optarg); break;
         case 'b': text_len = atoi(optarg); break;
         case 'u': uid = atol(optarg); break;
         case 'p': server = atoi(optarg); break;
@@ -175,9 +196,9 @@ int main(int argc, char **argv) {
         }
     struct sockaddr_in to = { .sin_family = AF_INET };
     clockid_t server_cpu;
-    if (optind + 2 != argc || members < 1 || says < 1 || warm < 0 || text_len < 1 || text_len > MAX_TEXT
+    if (optind + 2 != argc || members < 1 || text_len < 1 || text_len > MAX_TEXT
         || clock_getcpuclockid(server, &server_cpu)) {
-        fprintf(stderr, "usage: members [-n MEMBERS] [-k SAYS] [-w WARMUP] [-b TEXT] [-u UID] -p PID host port\n");
+        fprintf(stderr, "usage: members [-n MEMBERS] [-b TEXT] [-u UID] -p PID host port\n");
         return 2;
     }
     to.sin_port = htons(atoi(argv[optind + 1]));
@@ -191,35 +212,20 @@ int main(int argc, char **argv) {
         dial(i, &to);
         snprintf(token, sizeof token, "dev:%ld", uid + i);
         ask(i, "auth.login", 1, (const char *[]){ token });
-        if (i % BATCH == BATCH - 1) wait_for(i + 1, 0, "no login");
+        if (i % LOGINS == LOGINS - 1) wait_for(i + 1, 0, "no login");
     }
     wait_for(members, 0, "no login");
     for (int i = 0; i < members; i++) {                 // each join is told to all who are in already
         ask(i, "room.join", 1, (const char *[]){ "bench" });
-        if (i % BATCH == BATCH - 1) wait_for(members + i + 1, 0, "no answer to room.join");
+        if (i % JOINS == JOINS - 1) wait_for(members + i + 1, 0, "no answer to room.join");
     }
     wait_for(2 * members, 0, "no answer to room.join");
 
-    int64_t from = 0, cpu = 0, own = 0, busy = 0, asked = 2 * (int64_t)members;
-    for (int k = 0; k < warm + says; k++) {
-        if (k == warm) {
-            from = clock_ns(CLOCK_MONOTONIC);
-            cpu = clock_ns(server_cpu);
-            own = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-            busy = busy_ns();
-            heard_bytes = 0;
-        }
-        ask(k * 7919L % members, "room.say", 2, (const char *[]){ "bench", text });
-        wait_for(++asked, (int64_t)members * (k + 1), "room.said missing");
-    }
-    cpu = clock_ns(server_cpu) - cpu;
-    own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
-    busy = busy_ns() - busy;
-    double wall = clock_ns(CLOCK_MONOTONIC) - from, n = (double)members * says;
-    for (int i = 0; i < members; i++)
-        if (conns[i].said != (uint32_t)(warm + says)) fail("did not hear everything", i);
-    printf("{\"members\": %d, \"says\": %d, \"server_us\": %.4f, \"bytes\": %.1f, \"say_ms\": %.3f, \"client_us\": %.4f, \"server_pct\": %.1f, \"other_pct\": %.1f}\n",
-           members, says, cpu / n / 1000, heard_bytes / n, wall / says / 1e6, own / n / 1000, cpu * 100 / wall,
-           (busy - cpu - own) * 100.0 / wall);
+    printf("filled %d\n", members);
+    fflush(stdout);
+
+    int says;
+    for (char line[64]; fgets(line, sizeof line, stdin);)
+        if (sscanf(line, "say %d", &says) == 1 && says > 0) say(says, text, server_cpu);
     for (int i = 0; i < members; i++) close(conns[i].fd);
 }

@@ -52,7 +52,7 @@ measure() {
     local end=$((SECONDS + patience)) best=100000 line= other json
     while :; do
         quiet $((end > SECONDS ? end - SECONDS : 0))
-        json=$($rt taskset -c 1 "$out/load" -t "$secs" -w 0.3 -p "${pids[$1]}" 127.0.0.1 "${ports[$1]}" "$2" "$3" 0 2>>"$log")
+        json=$($rt taskset -c 1 "$out_dir/load" -t "$secs" -w 0.3 -p "${pids[$1]}" 127.0.0.1 "${ports[$1]}" "$2" "$3" 0 2>>"$log")
         [ -n "$json" ] || { echo "$1 $2/$3: no result" >&2; exit 1; }
         other=$(field other_pct)
         if awk "BEGIN { exit !($other < $best) }"; then
@@ -66,7 +66,7 @@ measure() {
 }
 
 for name in $servers; do
-    taskset -c 1 "$out/load" -t 0.3 -w 0.7 127.0.0.1 "${ports[$name]}" 100 16 0 >/dev/null 2>>"$log" || exit 1
+    taskset -c 1 "$out_dir/load" -t 0.3 -w 0.7 127.0.0.1 "${ports[$name]}" 100 16 0 >/dev/null 2>>"$log" || exit 1
 done
 echo "server	config	run	rps	p50_us	p99_us	server_us	user_us	sys_us	server_pct	client_pct	other_pct	errors" >"$raw"
 for config in $configs; do

@@ -7,7 +7,7 @@
 #   gameserverd  ours
 #   fanout       the bare room: one send to each connection, in C
 bin=$PWD/../bin
-out=$bin/bench
+out_dir=$bin/bench
 scratch=$(mktemp -d)
 log=$scratch/servers.log
 pids_started=()
@@ -47,9 +47,9 @@ start() {
     free_port
     mkdir -p "$scratch/$1"
     case $1 in
-    limit | control) set -- "$1" "$out/limit" -t "$cpus" "$port" ;;
-    gonet) set -- "$1" "$out/gonet" -addr "127.0.0.1:$port" ;;
-    fanout) set -- "$1" "$out/fanout" "$port" ;;
+    limit | control) set -- "$1" "$out_dir/limit" -t "$cpus" "$port" ;;
+    gonet) set -- "$1" "$out_dir/gonet" -addr "127.0.0.1:$port" ;;
+    fanout) set -- "$1" "$out_dir/fanout" "$port" ;;
     gameserverd) set -- "$1" "$server" serve ;;
     *) echo "$1: no such server" >&2; return 1 ;;
     esac
