@@ -95,3 +95,23 @@ func TestLoopBurstDoesNotStayResident(t *testing.T) {
 		return left <= 513 // as many may wait for a rebuild
 	})
 }
+
+func TestTimersThatWereCalledDoNotStayResident(t *testing.T) {
+	// None is removed, so nothing but the calling itself can give the heap's room back.
+	l := goLoop(t, loop.Options{})
+	on(t, l, func() {
+		for range 50_000 {
+			l.CallLater(0, func() {})
+		}
+		l.CallLater(time.Hour, func() {})
+	})
+	on(t, l, func() {})
+	on(t, l, func() {
+		if _, timers := loop.Room(l); timers > 2*4096 {
+			t.Errorf("room for %d timers is kept for one", timers)
+		}
+		if held, _, err := loop.Timers(l); held != 1 || err != nil {
+			t.Errorf("%d timers are left, %v; want one", held, err)
+		}
+	})
+}

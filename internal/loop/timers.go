@@ -87,6 +87,9 @@ func (h *timers) pop() timer {
 	if last > 0 {
 		h.down(0, x)
 	}
+	if cap(h.heap) > keepCallbacks && last < cap(h.heap)/4 {
+		h.heap = append(make([]timer, 0, 2*last), h.heap...) // a burst does not stay resident
+	}
 	top.t.inHeap = false
 	if top.t.fn == nil {
 		h.removed--
