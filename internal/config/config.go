@@ -62,7 +62,7 @@ type Limits struct {
 	MaxTotalWriteBufferBytes int           `key:"max_total_write_buffer_bytes" default:"256MiB" min:"1KiB" max:"1TiB" unit:"bytes" doc:"The same for all clients together; over it the client being written to is closed as slow_consumer."`
 	MaxMailbox               int           `key:"max_mailbox" default:"128" min:"1" max:"1000000" doc:"Messages that may wait in one session; when full its socket is not read from."`
 	MaxMailboxBytes          int           `key:"max_mailbox_bytes" default:"1MiB" min:"1KiB" max:"1GiB" unit:"bytes" doc:"The same in bytes."`
-	MaxConcurrent            int           `key:"max_concurrent" default:"32" min:"1" max:"100000" doc:"Calls of methods marked concurrent under way in one session; when full its socket is not read from."`
+	MaxConcurrent            int           `key:"max_concurrent" default:"32" min:"1" max:"100000" doc:"Calls of methods marked concurrent under way in one session; one more is answered resource_exhausted."`
 	LoginTimeout             time.Duration `key:"login_timeout" default:"30s" min:"1ms" max:"24h" doc:"A connection that has not logged in by then is closed with login_timeout."`
 	IdleTimeout              time.Duration `key:"idle_timeout" default:"90s" min:"1ms" max:"720h" doc:"A connection from which nothing came for so long is closed with idle_timeout."`
 	FrameTimeout             time.Duration `key:"frame_timeout" default:"10s" min:"1ms" max:"24h" doc:"Time for the rest of a message once its first bytes came; after it the connection is closed."`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 
 	"gameserverd/wire"
@@ -226,20 +227,48 @@ func (a *Args) RawCopy(name string) (Raw, error) {
 // msgpack/v5. Loop only.
 func ArgDecode[T any](a *Args, name string) (T, error) {
 	var v T
+	raw := a.r.Raw()
 	a.left--
-	if err := wire.Unmarshal(a.r.Raw(), &v); err != nil {
-		return v, Errorf(InvalidArgument, "%s: %s: %s", a.method.Name, name, plainDecodeError(err))
+	err := wire.Unmarshal(raw, &v)
+	if err == nil {
+		return v, nil
 	}
-	return v, nil
+	if want, fits := shape(reflect.TypeFor[T](), wire.TypeName(raw)); !fits {
+		return v, Errorf(InvalidArgument, "%s: %s must be %s, got %s", a.method.Name, name, want, wire.TypeName(raw))
+	}
+	return v, Errorf(InvalidArgument, "%s: a value in %s does not fit: %s", a.method.Name, name, decodeProblem(err))
 }
 
-// plainDecodeError keeps a decoder's own words from the wire where they name
-// what was wrong, without its package's prefix.
-func plainDecodeError(err error) string {
+// shape says in words what a Go type is on the wire, and whether a value whose
+// type has the name got can be one.
+func shape(t reflect.Type, got string) (want string, fits bool) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "a map", got == "map"
+	case reflect.Slice:
+		return "an array", got == "array"
+	}
+	return "", true
+}
+
+// decodeProblem is what the decoder says of a value inside a param. Its own words
+// for a wrong type are a byte in hexadecimal, which tells a client nothing.
+func decodeProblem(err error) string {
+	var wrong *wire.TypeError
+	if errors.As(err, &wrong) {
+		return fmt.Sprintf("want %s, got %s", wrong.Want, wrong.Got)
+	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	return strings.TrimPrefix(err.Error(), "msgpack: ")
+	problem := strings.TrimPrefix(err.Error(), "msgpack: ")
+	if strings.HasPrefix(problem, "invalid code=") {
+		return "it has another type than is wanted there"
+	}
+	return problem
 }
 
 // AppendValue appends a result of any type that wire.AppendAny takes. Any

@@ -106,7 +106,10 @@ func (c *Call) Notify(method string, params ...any) error {
 }
 
 // Context ends when the call's deadline passes, when the client has gone, or
-// when the method has ended. Any goroutine.
+// when the method has ended. A client that only has finished sending (FIN) may
+// still read, so it has not gone, and one whose process ends looks the same until
+// something is written to it: work that may take long wants a deadline of its
+// own. Any goroutine.
 func (c *Call) Context() context.Context {
 	c.check()
 	c.mu.Lock()

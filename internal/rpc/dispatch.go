@@ -27,12 +27,25 @@ func (h *Hub) receive(s *session, raw []byte) {
 			Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
 		return
 	}
-	method := h.methods[string(m.Method)]
+	method := h.method(m.Method)
 	if s.busy() && (method == nil || !method.Concurrent) {
 		h.enqueue(s, raw)
 		return
 	}
 	h.start(s, m, method, time.Time{})
+}
+
+// method finds a method by its wire name, nil when there is none. Calls of one
+// method often follow one another, and comparing is cheaper than hashing.
+func (h *Hub) method(name []byte) *Method {
+	if last := h.last; last != nil && last.Name == string(name) {
+		return last
+	}
+	m := h.methods[string(name)]
+	if m != nil {
+		h.last = m
+	}
+	return m
 }
 
 // enqueue puts a message into the session's mailbox, and stops reading when
@@ -69,7 +82,7 @@ func (h *Hub) next(s *session) {
 			h.protocolError(s, err)
 			return
 		}
-		h.start(s, &h.msg, h.methods[string(h.msg.Method)], h.epoch.Add(arrived))
+		h.start(s, &h.msg, h.method(h.msg.Method), h.epoch.Add(arrived))
 	}
 	if s.conn != conn {
 		return

@@ -58,6 +58,7 @@ type Hub struct {
 	uids     map[uint64]uint64 // the connection of each player whose home this hub is
 	orphans  map[*Call]struct{}
 	rooms    map[string]*room
+	last     *Method      // the method that was looked up last
 	call     Call         // the plain call that runs
 	args     Args         // its params
 	msg      wire.Message // the message being handled

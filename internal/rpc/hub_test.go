@@ -85,6 +85,31 @@ func TestAnswersThatAreErrors(t *testing.T) {
 	}
 }
 
+func TestCompositeParamsAreNamedWhenTheyDoNotFit(t *testing.T) {
+	type item struct {
+		Name  string `msgpack:"name"`
+		Count int    `msgpack:"count"`
+	}
+	tags := plain("tags", func(_ *Call, a *Args) (any, error) { return ArgDecode[[]string](a, "tags") })
+	it := plain("it", func(_ *Call, a *Args) (any, error) { return ArgDecode[item](a, "it") })
+	r := newRig(t, 1, []Method{tags, it})
+	p := r.dial()
+	for _, c := range []struct {
+		method string
+		param  any
+		says   string
+	}{
+		{"tags", "a", "tags: tags must be an array, got string"},
+		{"tags", []any{"a", 1}, "tags: a value in tags does not fit: it has another type than is wanted there"},
+		{"it", []any{1}, "it: it must be a map, got array"},
+		{"it", map[string]any{"count": "two"}, "it: a value in it does not fit: want integer (int), got string"},
+	} {
+		if g := p.call(c.method, c.param); g.err == nil || g.err.Code != InvalidArgument || g.err.Message != c.says {
+			t.Errorf("%s %v: %v, want %q", c.method, c.param, g.err, c.says)
+		}
+	}
+}
+
 func TestInternalsNeverCrossTheWire(t *testing.T) {
 	r := newRig(t, 1, []Method{
 		plain("fail", func(*Call, *Args) (any, error) { return nil, errors.New("SELECT secret FROM players") }),

@@ -186,7 +186,7 @@ func CallAs[T any](p *Peers, on future.Poster, uid uint64, timeout time.Duration
 	return future.Map(p.Call(uid, timeout, method, params...), on, func(raw Raw) (T, error) {
 		var v T
 		if err := wire.Unmarshal(raw, &v); err != nil {
-			return v, Errorf(InvalidArgument, "player %d answered %s with %s: %s", uid, method, wire.TypeName(raw), plainDecodeError(err))
+			return v, Errorf(InvalidArgument, "player %d answered %s with %s: %s", uid, method, wire.TypeName(raw), decodeProblem(err))
 		}
 		return v, nil
 	})

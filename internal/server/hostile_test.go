@@ -94,6 +94,12 @@ func startChild(t *testing.T) (addr string, stop func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=1")
+	return startChildOf(t, cmd)
+}
+
+// startChildOf is startChild by a command of the caller's.
+func startChildOf(t *testing.T, cmd *exec.Cmd) (addr string, stop func()) {
+	t.Helper()
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()

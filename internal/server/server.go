@@ -9,7 +9,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -41,6 +40,8 @@ type Server struct {
 	pool   *loop.Pool
 	peers  *rpc.Peers
 	admin  *admin.Server // nil: off
+
+	maxConnections int
 
 	// any goroutine
 	state    atomic.Int32
@@ -122,11 +123,12 @@ func (s *Server) logAccept(e *conn.AcceptError) {
 // methods.
 func (s *Server) makeSessions(o Options) error {
 	limits := s.cfg.Limits
+	s.maxConnections = s.limitConnections()
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
 		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: callLog(s.log),
 		Limits: rpc.Limits{
-			MaxConnections: limits.MaxConnections, MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
+			MaxConnections: s.maxConnections, MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
 			MaxMailbox: limits.MaxMailbox, MaxMailboxBytes: limits.MaxMailboxBytes, MaxConcurrent: limits.MaxConcurrent,
 			LoginTimeout: limits.LoginTimeout, IdleTimeout: limits.IdleTimeout, FrameTimeout: limits.FrameTimeout,
 		},
@@ -198,17 +200,6 @@ func (s *Server) Ready() (ok bool, reason string) {
 		return false, "starting"
 	}
 	return false, "shutting down"
-}
-
-// admit bounds the connections that are told too_many_connections: a few more
-// than are served, so that they can be told in their own framing.
-func (s *Server) admit(netip.AddrPort) bool {
-	max := s.cfg.Limits.MaxConnections
-	n := 0
-	for _, set := range s.sets {
-		n += set.Len() // those on their way to another loop included
-	}
-	return n < max+min(max/8+16, 1024)
 }
 
 // Report tells how a drain went.

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"net/netip"
+	"syscall"
+
+	"go.uber.org/zap"
+)
+
+// ownDescriptors is what the daemon needs for itself beside its loops: listeners,
+// the admin server and its clients, logs.
+const (
+	ownDescriptors  = 64
+	loopDescriptors = 4
+)
+
+// spare is how many connections over max are accepted, only to be told
+// too_many_connections in their own framing.
+func spare(max int) int { return min(max/64+16, 1024) }
+
+// connectionsWithin is how many connections a process may serve that has so many
+// descriptors and loops, at least 1.
+func connectionsWithin(descriptors uint64, loops int) int {
+	left := int(min(descriptors, 1<<30)) - ownDescriptors - loopDescriptors*loops
+	n := left * 64 / 65
+	for n > 1 && n+spare(n) > left {
+		n--
+	}
+	return max(n, 1)
+}
+
+// limitConnections is limits.max_connections, or less where the process may not
+// have as many descriptors: a client that is told so fares better than one that
+// is never accepted, and the admin server can still be reached.
+func (s *Server) limitConnections() int {
+	configured := s.cfg.Limits.MaxConnections
+	var rlimit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &rlimit); err != nil {
+		return configured
+	}
+	within := connectionsWithin(rlimit.Cur, len(s.loops))
+	if configured <= within {
+		return configured
+	}
+	s.log.Info("fewer connections than limits.max_connections: the process may not have more descriptors",
+		zap.Int("connections", within), zap.Int("max_connections", configured), zap.Uint64("descriptors", rlimit.Cur))
+	return within
+}
+
+// admit decides whether a connection may stay long enough to be told why it may
+// not stay longer.
+func (s *Server) admit(netip.AddrPort) bool {
+	n := 0
+	for _, set := range s.sets {
+		n += set.Len() // those on their way to another loop included
+	}
+	return n < s.maxConnections+spare(s.maxConnections)
+}
