@@ -99,6 +99,8 @@ const (
 	ioRounds = 4
 	// trimEvery is how long an unneeded buffer stays.
 	trimEvery = 10 * time.Second
+	// keepDirty is the longest list of connections to flush that stays.
+	keepDirty = 4096
 )
 
 // Set has all connections of one loop. An id is generation<<32 | slot: 0 is no
@@ -277,24 +279,23 @@ func (s *Set) beforeWait() {
 	if len(s.dirty) > 0 {
 		s.flushDirty()
 	}
-	if !s.trimmer && s.pool.held > 0 {
+	if !s.trimmer && (s.pool.held > 0 || cap(s.log) > maxClass || cap(s.dirty) > keepDirty) {
 		s.trimmer = true
 		s.loop.CallLater(trimEvery, s.trim)
 	}
 }
 
+// trim gives back what a burst has left. The hook before the wait sets the timer
+// again if there is more.
 func (s *Set) trim() {
 	s.trimmer = false
-	if cap(s.log) > maxClass && len(s.log) == 0 {
+	if s.logged == 0 && cap(s.log) > maxClass {
 		s.log = nil
 	}
-	if cap(s.dirty) > 4096 && len(s.dirty) == 0 {
+	if len(s.dirty) == 0 && cap(s.dirty) > keepDirty {
 		s.dirty = nil
 	}
-	if s.pool.trim() {
-		s.trimmer = true
-		s.loop.CallLater(trimEvery, s.trim)
-	}
+	s.pool.trim()
 }
 
 // check is the test behind "Loop only.".

@@ -189,11 +189,12 @@ func (s *Set) unlog(slot uint32, r *record) bool {
 // queue appends b to the chunks of r. It returns false if r has too many, and
 // is closed then.
 func (s *Set) queue(slot uint32, r *record, b []byte) bool {
-	if int(r.owed)+len(b) > s.o.MaxOutput {
-		s.close(idOf(slot, r), r, SlowConsumer, nil)
+	over := int(r.owed)+len(b) > s.o.MaxOutput
+	r.owed += uint32(len(b))
+	if over {
+		s.close(idOf(slot, r), r, SlowConsumer, undelivered(r))
 		return false
 	}
-	r.owed += uint32(len(b))
 	for len(b) > 0 {
 		if r.tail == 0 || s.pool.at(r.tail).room() == 0 {
 			if !s.addRoom(slot, r, len(b)) {
@@ -255,7 +256,7 @@ func (s *Set) reserve(slot uint32, r *record, n int) bool {
 				worst, worstSlot = other, i
 			}
 		}
-		s.close(idOf(worstSlot, worst), worst, SlowConsumer, nil)
+		s.close(idOf(worstSlot, worst), worst, SlowConsumer, undelivered(worst))
 		if worst == r {
 			return false
 		}
@@ -287,6 +288,9 @@ func (s *Set) flushDirty() {
 		}
 	}
 	s.dirty = s.dirty[:0]
+	if s.logged == 0 {
+		s.log = s.log[:0] // here, since a push that does not fit behind the old bytes would not get to share
+	}
 }
 
 // flush sends what r has, in regions or chunks, and draws the consequences.
