@@ -203,12 +203,13 @@ func (s *Set) eof(slot uint32, r *record, ev loop.Events) {
 // unwanted is an event of a connection from which nothing is to be read now.
 func (s *Set) unwanted(slot uint32, r *record, ev loop.Events) {
 	switch {
+	case r.flags&unread == isReady:
+		// It is offered what is kept in the next turn, and will be read from then;
+		// an error too can wait until everything received was offered.
 	case ev&unix.EPOLLERR != 0:
 		s.failed(slot, r)
 	case ev&unix.EPOLLHUP != 0:
 		s.hungUp(slot, r)
-	case r.flags&unread == isReady:
-		// It is offered what is kept in the next turn, and will be read from then.
 	default:
 		s.watch(slot, r)
 	}
@@ -218,15 +219,14 @@ func (s *Set) unwanted(slot uint32, r *record, ev loop.Events) {
 // only taken out of epoll, and that is done while the owner has paused and is
 // still owed bytes; Resume brings the connection back.
 func (s *Set) hungUp(slot uint32, r *record) {
-	switch {
-	case r.flags&unread == isReady:
-		// The next turn's Data may change everything, and comes without a wait.
-	case r.flags&isEOF == 0 && r.flags&isPaused != 0 && (r.in != 0 || hasUnread(r.fd)):
-		s.loop.RemoveHandler(int(r.fd))
-		r.flags |= isDetached
-	default:
+	if r.flags&isEOF != 0 || r.flags&isPaused == 0 || r.in == 0 && !hasUnread(r.fd) {
 		s.close(idOf(slot, r), r, PeerClosed, undelivered(r))
+		return
 	}
+	s.loop.RemoveHandler(int(r.fd))
+	// Nobody will ever take the output; it must not keep the input back.
+	s.dropOutput(r)
+	r.flags = r.flags&^(isFull|isArmed) | isDetached
 }
 
 // hasUnread tells whether the socket has bytes to read.
