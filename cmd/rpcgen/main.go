@@ -37,6 +37,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "rpcgen: nothing was written")
 		return 1
 	}
+	if len(out.Notes) > 0 {
+		fmt.Fprintln(stderr, out.Notes)
+	}
 	if *check {
 		stale, err := out.Stale()
 		if err != nil {

@@ -127,10 +127,15 @@ func (g *generator) readDecl(a *area, decl *ast.FuncDecl, fn *types.Func, read m
 	if sig.Params().Len() > 0 {
 		first = sig.Params().At(0).Type()
 	}
-	if !fn.Exported() || !g.isCall(first) {
-		if fn.Exported() && g.isNamed(first, g.rpcPath(), "Call") {
-			g.problem(sig.Params().At(0).Pos(), fmt.Sprintf("the first parameter of %s is an rpc.Call: a handler takes a pointer, *rpc.Call", fn.Name()))
-		}
+	switch {
+	case !fn.Exported():
+		return
+	case g.isNamed(first, g.rpcPath(), "Call"):
+		g.problem(sig.Params().At(0).Pos(), fmt.Sprintf("the first parameter of %s is an rpc.Call: a handler takes a pointer, *rpc.Call", fn.Name()))
+		return
+	case !g.isCall(first):
+		g.notes = append(g.notes, Problem{g.position(fn.Pos()),
+			fmt.Sprintf("%s is not served: the first parameter of a handler is *rpc.Call", fn.Name())})
 		return
 	}
 	d := g.readDirectives(decl.Doc, read)

@@ -171,6 +171,20 @@ func TestNewAreaNeedsOneRun(t *testing.T) {
 	}
 }
 
+func TestExportedMethodThatIsNotServedIsTold(t *testing.T) {
+	m := newModule(t)
+	m.write("internal/handlers/dice/dice.go", "package dice\n\nimport \"gameserverd/internal/rpc\"\n\ntype Handlers struct{}\n\nfunc New() *Handlers { return &Handlers{} }\n\n"+
+		"func (h *Handlers) Roll(c *rpc.Call) error { return nil }\n\nfunc (h *Handlers) Forgot(dice int) error { return nil }\n")
+	out, err := rpcgen.Generate(rpcgen.Config{Dir: m.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "internal/handlers/dice/dice.go:11:20: Forgot is not served: the first parameter of a handler is *rpc.Call"
+	if out.Notes.Error() != want {
+		t.Errorf("the notes are %q, want %q", out.Notes.Error(), want)
+	}
+}
+
 func TestRenamedMethodNeedsOneRun(t *testing.T) {
 	m := newModule(t)
 	m.generate()

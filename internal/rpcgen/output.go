@@ -23,6 +23,9 @@ const (
 
 // Output is what one run wants on disk. It belongs to one goroutine.
 type Output struct {
+	// Notes are what may not be meant, in the order of the sources.
+	Notes Problems
+
 	root   string
 	files  []file   // sorted by path
 	remove []string // generated files that nothing stands behind any more
@@ -35,7 +38,7 @@ type file struct {
 
 // output writes all files in memory.
 func (g *generator) output() (*Output, error) {
-	out := &Output{root: g.root}
+	out := &Output{root: g.root, Notes: g.notes.sorted()}
 	var failed error
 	add := func(name string, data []byte, err error) {
 		failed = errors.Join(failed, err)

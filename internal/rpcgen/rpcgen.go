@@ -116,6 +116,7 @@ type generator struct {
 	packages []*source
 	areas    []*area
 	problems Problems
+	notes    Problems
 	seen     map[Problem]bool
 }
 
