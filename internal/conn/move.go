@@ -112,8 +112,8 @@ func (s *Set) refuse(h handoff) {
 // it: kept input, unsent output, whether it is paused, whether EOF was told.
 // The id ends without Closed. done is called on the other loop with the new id,
 // in place of Opened, before anything is offered there. If the other loop has
-// ended, or id is not open, done is called with 0 on this loop; in the first
-// case the descriptor is closed. Not from Data or EOF of id. Loop only (of s).
+// ended or cannot watch one more descriptor, which is closed then, or id is not
+// open, done is called with 0 on this loop. Not from Data or EOF of id. Loop only (of s).
 func (s *Set) Move(id uint64, to *Set, done func(newID uint64)) {
 	s.check("Move")
 	r := s.open(id)
@@ -164,7 +164,7 @@ func (s *Set) adopt(h handoff) {
 	}
 	id, r, err := s.admit(h.fd, h.peer, interest)
 	if err != nil {
-		m.done(0)
+		m.from.loop.AddCallback(func() { m.done(0) })
 		return
 	}
 	slot := uint32(id)
