@@ -190,7 +190,7 @@ func TestCloseDuringFlush(t *testing.T) {
 func TestShutdownDeliversEverything(t *testing.T) {
 	for _, how := range []string{"callback", "Data", "paused", "after EOF"} {
 		t.Run(how, func(t *testing.T) {
-			g := newRig(t, Options{MaxOutput: 16 << 20, MaxInput: 64 << 20})
+			g := newRig(t, Options{MaxOutput: 16 << 20, MaxInput: 64 << 20, Linger: time.Hour})
 			text := pattern(3 << 20)
 			after := false
 			g.do(func() {
@@ -287,6 +287,17 @@ func TestLinger(t *testing.T) {
 		clock.advance(2 * time.Millisecond)
 		g.turns(1)
 		g.wantClosed(id, Local, ErrUndelivered)
+	})
+	t.Run("FIN before all is read", func(t *testing.T) {
+		g, _, id, p := start(t, "pair")
+		g.do(func() { g.set.Write(id, pattern(1<<20)); g.set.Shutdown(id, Local) })
+		p.finish()
+		g.until("the FIN", func() bool { return g.set.at(Slot(id)).flags&isEOF != 0 })
+		g.quiet()
+		if rest := p.rest(); len(rest) != 1<<20 {
+			t.Errorf("got %d bytes", len(rest))
+		}
+		g.wantClosed(id, Local, nil)
 	})
 	t.Run("slow reader", func(t *testing.T) {
 		g, clock, id, p := start(t, "pair")

@@ -342,9 +342,15 @@ func TestAcceptErrors(t *testing.T) {
 			t.Errorf("after a success the pause is %v", l.backOff)
 		}
 		l.Close() // in a pause: the timer must not come back to a closed socket
+		reports = nil
 	})
 	clock.advance(time.Hour)
 	g.turns(3)
+	g.do(func() {
+		if len(reports) != 0 {
+			t.Errorf("after Close: %v", reports[0])
+		}
+	})
 }
 
 // One event accepts a bounded number.

@@ -75,6 +75,7 @@ func TestMoveTakesEverythingAlong(t *testing.T) {
 	b.do(func() { b.onEOF = func(uint64) {} })
 	p.finish()
 	b.until("EOF", func() bool { return b.set.at(Slot(id)).flags&isEOF != 0 })
+	a.do(func() { a.onEOF = func(uint64) { t.Error("EOF again") } })
 	b.do(func() {
 		b.set.Write(id, []byte("from the log"))
 		b.set.Move(id, a.set, func(id uint64) { moved <- id })

@@ -223,7 +223,7 @@ func TestFloodDelaysNobody(t *testing.T) {
 	p.send([]byte("x"))
 	release()
 	g.until("everything", func() bool { return flooded == 2<<20 && before >= 0 })
-	if most := ioRounds * maxIO; before > most {
+	if most := 256 << 10; before > most {
 		t.Errorf("%d bytes of the flood went first, want at most %d", before, most)
 	}
 }
@@ -666,6 +666,46 @@ func TestPanicClosesOneConnection(t *testing.T) {
 				t.Errorf("%d panics are missing", n)
 			}
 		})
+	}
+}
+
+// A panic in one Closed, or in one Data of many that were postponed, does not keep
+// the others from theirs.
+func TestPanicAmongMany(t *testing.T) {
+	g := newRig(t, Options{})
+	const n = 6
+	calls := 0
+	g.do(func() {
+		g.onData = func(id uint64, b []byte) int {
+			g.set.Yield(id)
+			return 0
+		}
+	})
+	for range n {
+		_, p := g.pair()
+		p.send([]byte("x"))
+	}
+	g.panics.Store(2)
+	g.until("all have yielded", func() bool { return g.set.pool.used == n })
+	g.do(func() {
+		g.onData = func(id uint64, b []byte) int {
+			if calls++; calls == 2 {
+				panic("boom")
+			}
+			return len(b)
+		}
+		told := 0
+		g.onClosed = func(uint64, error) {
+			if told++; told == 3 {
+				panic("boom")
+			}
+		}
+	})
+	g.until("the others' Data", func() bool { return calls == n })
+	g.do(func() { g.set.CloseAll(Local) })
+	g.until("the others' Closed", func() bool { return g.set.Len() == 0 })
+	if got := len(g.closed); got != n-1 || g.panics.Load() != 0 {
+		t.Errorf("%d Closed calls have returned, want %d; %d panics are missing", got, n-1, g.panics.Load())
 	}
 }
 

@@ -148,6 +148,32 @@ func TestServerDealsOutEvenly(t *testing.T) {
 	}
 }
 
+// Also when all are always equal, as with connections that do not last.
+func TestServerTakesTurns(t *testing.T) {
+	s := newEchoServer(t, ServerOptions{})
+	if err := s.Listen("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(3); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		c := connectTo(t, s.Addrs()[0])
+		if err := echoes(c); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		untilTrue(t, "it is gone", func() bool { n := lens(s); return n[0]+n[1]+n[2] == 0 })
+	}
+	for i, set := range s.Sets() {
+		opened := make(chan uint64, 1)
+		set.Loop().AddCallback(func() { opened <- set.Stats().Opened })
+		if n := <-opened; n != 2 {
+			t.Errorf("loop %d had %d connections, want 2", i, n)
+		}
+	}
+}
+
 func TestServerAdmit(t *testing.T) {
 	var calls atomic.Int64
 	s := newEchoServer(t, ServerOptions{

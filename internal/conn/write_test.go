@@ -154,7 +154,7 @@ func TestPushesAgainstModel(t *testing.T) {
 			ids[i], peers[i] = g.pair()
 		}
 	}
-	texts := [][]byte{[]byte("a"), []byte("b"), []byte("abc"), []byte("abd"), pattern(100), pattern(300_000), nil}
+	texts := [][]byte{[]byte("a"), []byte("b"), []byte("abc"), []byte("abd"), []byte("same front"), []byte("same FRONT"), pattern(100), pattern(300_000), nil}
 	for range 30 {
 		g.do(func() {
 			for range rnd.IntN(200) {
@@ -393,6 +393,40 @@ func TestBackPressure(t *testing.T) {
 		return r.flags&isFull == 0 && loop32(r.interest) == uint32(reading)
 	})
 	g.quiet()
+}
+
+// Input that was kept because the output was full is offered when that has gone,
+// though nothing more comes.
+func TestKeptInputAfterBackPressure(t *testing.T) {
+	g := newRig(t, Options{HighWater: 50_000})
+	id, p := g.narrow("pair")
+	offered := 0
+	g.do(func() {
+		g.onData = func(id uint64, b []byte) int {
+			offered++
+			g.set.Write(id, pattern(100_000))
+			if len(b) > 1 {
+				g.set.Yield(id)
+			}
+			return 1
+		}
+	})
+	p.send([]byte("1234"))
+	g.until("full", func() bool { return g.set.at(Slot(id)).flags&isFull != 0 })
+	g.quiet()
+	want := func(n int) {
+		t.Helper()
+		g.do(func() {
+			if offered != n {
+				t.Errorf("offered %d times, want %d", offered, n)
+			}
+		})
+	}
+	want(1)
+	for range 4 {
+		p.want(pattern(100_000))
+	}
+	want(4)
 }
 
 func loop32(interest uint16) uint32 { return uint32(interest) }
