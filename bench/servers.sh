@@ -57,7 +57,7 @@ start() {
         cd "$scratch/$1" || exit 1
         export GOMAXPROCS=$cpus GAMESERVERD_LISTEN_TCP=127.0.0.1:$port GAMESERVERD_LOOP_COUNT=$cpus
         export GAMESERVERD_LISTEN_ADMIN=$ADMIN GAMESERVERD_LOG_LEVEL=warn
-        export GAMESERVERD_LIMITS_MAX_CONNECTIONS=100000
+        export GAMESERVERD_LIMITS_MAX_CONNECTIONS=100000 GAMESERVERD_LIMITS_IDLE_TIMEOUT=1h
         exec $rt $pin "${@:2}"
     ) >>"$log" 2>&1 &
     pid=$!
