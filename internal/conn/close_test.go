@@ -419,24 +419,3 @@ func TestReasonsOfErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-// The counts agree with what has happened.
-func TestStats(t *testing.T) {
-	g := newRig(t, Options{})
-	id, p := g.pair()
-	p.send([]byte("12345"))
-	p.want([]byte("12345"))
-	g.do(func() { g.set.Write(id, []byte("678")) })
-	p.want([]byte("678"))
-	p.finish()
-	p.rest()
-	p.close()
-	g.wantClosed(id, PeerClosed, nil)
-	g.turns(1)
-	g.do(func() {
-		st := g.set.Stats()
-		if st.Open != 0 || st.Opened != 1 || st.Closed[PeerClosed] != 1 || st.BytesIn != 5 || st.BytesOut != 8 || st.Buffered != 0 {
-			t.Errorf("%+v", st)
-		}
-	})
-}
