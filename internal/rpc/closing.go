@@ -85,7 +85,7 @@ func (h *Hub) sweep() {
 		}
 		h.swept++
 	}
-	h.stop = h.loop.After(h.limits.sweepInterval(), h.sweep)
+	h.loop.After(h.limits.sweepInterval(), h.sweep)
 }
 
 // checkTimes closes the session if it has been silent, half heard or unknown for

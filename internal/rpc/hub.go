@@ -66,7 +66,6 @@ type Hub struct {
 	scratch  []byte // the response being built
 	tick     uint32 // sweeps so far, counted from 1
 	swept    uint32 // the slot at which the next sweep goes on
-	stop     func() // cancels the next sweep
 	goodbye  goodbye
 	leave    func(*session) // takes a session out of its rooms
 

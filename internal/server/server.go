@@ -181,9 +181,6 @@ func (s *Server) AdminAddr() string {
 	return s.admin.Addr()
 }
 
-// Peers is everybody who is connected. Any goroutine.
-func (s *Server) Peers() *rpc.Peers { return s.peers }
-
 // The states of a Server, in order.
 const (
 	starting int32 = iota
