@@ -56,7 +56,6 @@ CREATE TABLE IF NOT EXISTS saves (
 -- Mail with what can be claimed from it.
 --   source      who sent it and why, one per player and reason: sending twice makes one mail
 --   items       JSON object, item to count
---   claimed_ms  0: not yet
 -- mail_source: what makes sending twice one mail. mail_expires: what can be deleted.
 CREATE TABLE IF NOT EXISTS mail (
     uid        BIGINT        NOT NULL,
@@ -67,10 +66,17 @@ CREATE TABLE IF NOT EXISTS mail (
     items      MEDIUMBLOB    NOT NULL,
     sent_ms    BIGINT        NOT NULL,
     expires_ms BIGINT        NOT NULL,
-    claimed_ms BIGINT        NOT NULL,
     PRIMARY KEY (uid, id),
     UNIQUE KEY mail_source (uid, source),
     KEY mail_expires (expires_ms)
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- What was claimed, one row a mail: the primary key makes it once, whatever is tried again.
+CREATE TABLE IF NOT EXISTS claims (
+    uid        BIGINT NOT NULL,
+    id         BIGINT NOT NULL,
+    claimed_ms BIGINT NOT NULL,
+    PRIMARY KEY (uid, id)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The best score of each player on each board.

@@ -53,7 +53,6 @@ CREATE TABLE saves (
 -- Mail with what can be claimed from it.
 --   source      who sent it and why, one per player and reason: sending twice makes one mail
 --   items       JSON object, item to count
---   claimed_ms  0: not yet
 CREATE TABLE mail (
     uid        INTEGER NOT NULL,
     id         INTEGER NOT NULL,
@@ -63,7 +62,6 @@ CREATE TABLE mail (
     items      BLOB    NOT NULL,
     sent_ms    INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL,
-    claimed_ms INTEGER NOT NULL,
     PRIMARY KEY (uid, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -72,6 +70,14 @@ CREATE UNIQUE INDEX mail_source ON mail (uid, source);
 
 -- What can be deleted.
 CREATE INDEX mail_expires ON mail (expires_ms);
+
+-- What was claimed, one row a mail: the primary key makes it once, whatever is tried again.
+CREATE TABLE claims (
+    uid        INTEGER NOT NULL,
+    id         INTEGER NOT NULL,
+    claimed_ms INTEGER NOT NULL,
+    PRIMARY KEY (uid, id)
+) STRICT, WITHOUT ROWID;
 
 -- The best score of each player on each board.
 --   came  when, in microseconds since 1970: of equal scores the one that came first is ahead
