@@ -5,12 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"gameserverd/internal/game"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // load is the player that Load resolves to at once.
 func load(t *testing.T, m *Memory, uid uint64, now time.Time) game.Player {
