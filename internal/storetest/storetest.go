@@ -1,0 +1,109 @@
+// Package storetest gives tests private MariaDB and Redis servers of their own, real ones, that can be killed and
+// stalled, and a proxy that breaks connections.
+//
+// It is not a fake and not for production: only tests import it, and it imports nothing of this module, so that every
+// package's tests can. It needs the programs mariadbd and redis-server; without them a test is skipped and counted
+// (GAMESERVERD_SKIPPED), see Stores.
+//
+// Its one invariant: nothing that it started outlives the test binary, however that ends.
+//
+// A package that uses it hands its TestMain over:
+//
+//	func TestMain(m *testing.M) { storetest.Main(m) }
+package storetest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Packages says how to get the programs that are missing; it ends the line of a skipped test.
+const Packages = "apt-get install mariadb-server redis-server"
+
+// skippedEnv names a file that gets one line for each skipped test.
+const skippedEnv = "GAMESERVERD_SKIPPED"
+
+// Main runs the tests, stops the servers, looks for goroutines that are left and exits. It is all that a TestMain needs.
+func Main(m *testing.M, options ...goleak.Option) {
+	goleak.VerifyTestMain(withServers{m}, options...)
+}
+
+type withServers struct{ m *testing.M }
+
+func (w withServers) Run() int {
+	code := w.m.Run()
+	if err := Shutdown(); err != nil {
+		fmt.Fprintln(os.Stderr, "storetest:", err)
+		if code == 0 {
+			code = 1
+		}
+	}
+	return code
+}
+
+// Store is a SQL database that a test of Stores runs over.
+type Store struct {
+	Driver string  // "sqlite" or "mysql", as in store.SQLOptions
+	DSN    string  // empty database: the path of a file that is not there yet, or go-sql-driver's form
+	Server *Server // nil for sqlite; shared with other tests, so it cannot be killed
+}
+
+// Stores runs fn over each kind of SQL database as a subtest of t: sqlite, and mariadb, which is skipped and counted
+// where there is no mariadbd.
+func Stores(t *testing.T, fn func(t *testing.T, s Store)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		fn(t, Store{Driver: "sqlite", DSN: filepath.Join(t.TempDir(), "gameserverd.db")})
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		s := MariaDB(t)
+		fn(t, Store{Driver: "mysql", DSN: s.DSN, Server: s})
+	})
+}
+
+// program returns the path of the first of the names that is installed, or skips the test.
+func program(t testing.TB, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path := find(name); path != "" {
+			return path
+		}
+	}
+	line := fmt.Sprintf("%s: %s is not installed: %s", t.Name(), names[0], Packages)
+	if file := os.Getenv(skippedEnv); file != "" {
+		if err := appendLine(file, line); err != nil {
+			t.Errorf("counting the skipped test: %v", err)
+		}
+	}
+	t.Skip(line)
+	return ""
+}
+
+// find looks through PATH and the folders where Debian puts daemons, which a user's PATH lacks.
+func find(name string) string {
+	folders := append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/sbin", "/sbin")
+	for _, folder := range folders {
+		path := filepath.Join(folder, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// appendLine writes in one call, so that lines of test binaries that run side by side do not mix.
+func appendLine(file, line string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteString(line + "\n"); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
