@@ -112,6 +112,7 @@ func (h *Hub) bind(s *session, c *Call, uid uint64) {
 	s.uid = uid
 	c.uid = uid
 	h.peers.online.Add(1)
+	h.peers.bound(uid)
 }
 
 // unbind takes the session's uid from it: the player is no longer here.
@@ -125,6 +126,7 @@ func (h *Hub) unbind(s *session, why *Error) {
 		delete(h.uids, s.uid)
 	}
 	h.peers.online.Add(-1)
+	h.peers.unbound(s.uid)
 	s.uid = 0
 	s.opened = h.tick
 }

@@ -42,6 +42,10 @@ type Options struct {
 	Workers    Workers
 	Middleware []Middleware
 	Log        *zap.Logger
+
+	// Bound and Unbound are called on a player's home loop when a session of the
+	// player begins and when it ends; nil: nobody wants to know.
+	Bound, Unbound func(uid uint64)
 }
 
 // Peers is everybody who is connected to this process: the directory that finds
@@ -54,6 +58,8 @@ type Peers struct {
 	workers    Workers
 	middleware chain
 	log        *zap.Logger
+	bound      func(uid uint64)
+	unbound    func(uid uint64)
 	hubs       []*Hub
 
 	// any goroutine
@@ -70,8 +76,15 @@ type Peers struct {
 func NewPeers(o Options) *Peers {
 	return &Peers{
 		registry: o.Registry, limits: o.Limits, protocols: o.Protocols, workers: o.Workers,
-		middleware: chain(o.Middleware), log: o.Log, changes: make(chan struct{}, 1),
+		middleware: chain(o.Middleware), log: o.Log, bound: orNothing(o.Bound), unbound: orNothing(o.Unbound), changes: make(chan struct{}, 1),
 	}
+}
+
+func orNothing(fn func(uid uint64)) func(uid uint64) {
+	if fn == nil {
+		return func(uint64) {}
+	}
+	return fn
 }
 
 // AddHub makes the hub of one more loop. Its link is set by Connect. Before Start
@@ -102,7 +115,11 @@ func (p *Peers) Start() {
 }
 
 // home is the hub where all code for uid runs.
-func (p *Peers) home(uid uint64) *Hub { return p.hubs[p.homeIndex(hashUID(uid))] }
+func (p *Peers) home(uid uint64) *Hub { return p.hubs[p.HomeOf(uid)] }
+
+// HomeOf is the index, in the order of AddHub, of the hub where all code for uid
+// runs. Any goroutine.
+func (p *Peers) HomeOf(uid uint64) int { return p.homeIndex(hashUID(uid)) }
 
 // homeIndex spreads a hash over the hubs.
 func (p *Peers) homeIndex(hash uint64) int {
@@ -141,7 +158,7 @@ func (p *Peers) NotifyMany(uids []uint64, method string, params ...any) error {
 	}
 	byHub := make([][]uint64, len(p.hubs))
 	for _, uid := range uids {
-		i := p.homeIndex(hashUID(uid))
+		i := p.HomeOf(uid)
 		byHub[i] = append(byHub[i], uid)
 	}
 	for i, uids := range byHub {

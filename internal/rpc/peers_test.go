@@ -433,3 +433,32 @@ func BenchmarkRoomSay(b *testing.B) {
 		})
 	}
 }
+
+func TestBoundAndUnboundTellWhoIsHere(t *testing.T) {
+	var told []string
+	note := func(what string) func(uint64) {
+		return func(uid uint64) { told = append(told, fmt.Sprintf("%s %d", what, uid)) }
+	}
+	r := newRig(t, 2, []Method{loginMethod(), plain("logout", func(c *Call, _ *Args) (any, error) { c.Logout(); return nil, nil })},
+		func(o *Options) { o.Bound, o.Unbound = note("bound"), note("unbound") })
+	want := func(lines ...string) {
+		t.Helper()
+		if !slices.Equal(told, lines) {
+			t.Errorf("told %q, want %q", told, lines)
+		}
+		told = nil
+	}
+	first := r.dial()
+	first.call("login", 7)
+	want("bound 7")
+	second := r.dial()
+	second.call("login", 7)
+	want("unbound 7", "bound 7") // the older session is replaced
+	second.call("login", 7)
+	want() // as whom it is already
+	second.call("logout")
+	want("unbound 7")
+	second.call("login", 8)
+	second.link.end(second.conn, errors.New("reset"))
+	want("bound 8", "unbound 8")
+}
