@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 		Values   []struct{ Key, Value, Source string }
 	}
 	out, _, code = runHere(t, "check", "--show", "--json")
-	if err := json.Unmarshal([]byte(out), &shown); err != nil || code != 0 || !shown.OK || len(shown.Values) < 20 || shown.Values[0].Key != "listen.tcp" {
+	if err := json.Unmarshal([]byte(out), &shown); err != nil || code != 0 || !shown.OK || len(shown.Values) < 20 || shown.Values[0].Key != "data_dir" {
 		t.Errorf("check --show --json: %v, exit code %d\n%s", err, code, out)
 	}
 

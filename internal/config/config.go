@@ -3,8 +3,8 @@
 // read-only from then on. It does not act on any value and knows no other
 // package of the daemon; whoever uses a value is handed it by internal/server.
 //
-// A key is one struct field: its tags hold the name, the default, what is
-// allowed and what it does, and everything else is made from them: loading, the
+// A key is one struct field, and a section of keys one struct: a field's tags
+// hold the name, the default, what is allowed and what it does, and everything else is made from them: loading, the
 // environment form, the list of problems, "check --show" and
 // configs/gameserverd.yaml (after adding a field run
 // `go test ./internal/config -run ShippedFile -update`).
@@ -12,7 +12,10 @@
 // Invariant: a Config that Load returned holds only values that are allowed.
 package config
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // The tags of a field, in this order:
 //
@@ -20,19 +23,23 @@ import "time"
 //	default  as one would write it in the file; a list is separated by commas
 //	min max  bounds of a number, a size or a duration, inclusive
 //	oneof    the only values allowed, separated by commas
-//	check    a named check of text: "listen" or "address"
+//	check    a named check of text or of each item of a list, see checks
+//	empty    "yes": a list may have no item
+//	secret   "yes": may hold a password, which is never shown
 //	unit     "bytes": sizes such as 64KiB are understood
 //	doc      effect, unit and the meaning of 0; the comment in the file
 
 // Config is every setting of the daemon. It is not changed after Load. Any
 // goroutine.
 type Config struct {
+	DataDir  string   `key:"data_dir" default:"./data" check:"folder" doc:"Folder of all that the daemon writes, made at the start; relative to where the daemon is started. One daemon at a time uses it."`
 	Listen   Listen   `key:"listen" doc:"Where the daemon listens."`
 	Loop     Loop     `key:"loop" doc:"Event loops and the worker pool."`
 	Limits   Limits   `key:"limits" doc:"What one connection, and all of them together, may use. What happens at each limit is in docs/protocol.md."`
 	Auth     Auth     `key:"auth" doc:"Who may log in."`
 	Shutdown Shutdown `key:"shutdown" doc:"SIGTERM and SIGINT."`
 	Log      Log      `key:"log" doc:"The log, on standard error."`
+	Store    Store    `key:"store" doc:"Where the players' state is kept: docs/storage.md."`
 	Game     Game     `key:"game" doc:"The built-in game."`
 
 	sources map[string]string // immutable after Load; key to "FILE:LINE" or environment name, absent: default
@@ -84,12 +91,92 @@ type Log struct {
 	Format string `key:"format" default:"console" oneof:"console,json" doc:"console: lines for people. json: one object a line."`
 }
 
+// Store says where state is kept, and how much of it waits or stays in memory.
+type Store struct {
+	SQL           SQL           `key:"sql" doc:"The database that holds the truth. To move from one to another: gameserverd migrate copy."`
+	Redis         Redis         `key:"redis" doc:"Caches, indexes and queues: all that is in it can be made again from SQL."`
+	Timeout       time.Duration `key:"timeout" default:"2s" min:"10ms" max:"1m" doc:"How long a call may wait for a store, queueing included; then it is answered unavailable."`
+	StartTimeout  time.Duration `key:"start_timeout" default:"60s" min:"10ms" max:"1h" doc:"How long the start waits for stores that do not answer; then the daemon gives up."`
+	Queue         int           `key:"queue" default:"20000" min:"1" max:"10000000" doc:"Changes of all players that may wait for a commit; one more is answered resource_exhausted."`
+	CommitBatch   int           `key:"commit_batch" default:"500" min:"1" max:"5000" doc:"Rows at most in one transaction."`
+	PlayerLinger  time.Duration `key:"player_linger" default:"10m" min:"1ms" max:"720h" doc:"How long a player's state stays in memory once the player has gone."`
+	LingerPlayers int           `key:"linger_players" default:"100000" min:"1" max:"100000000" doc:"Players who have gone whose state stays in memory, at most; the longest gone leave first."`
+	LingerBytes   int64         `key:"linger_bytes" default:"256MiB" min:"1KiB" max:"1TiB" unit:"bytes" doc:"The same in bytes."`
+}
+
+// SQL names a database.
+type SQL struct {
+	Driver      string        `key:"driver" default:"sqlite" oneof:"sqlite,mysql" doc:"sqlite: a file of this machine, nothing to install. mysql: a MySQL or MariaDB server."`
+	DSN         string        `key:"dsn" default:"" check:"dsn" secret:"yes" doc:"Where the database is. It may hold a password, so the environment form is often better than this file."`
+	MaxOpen     int           `key:"max_open" default:"16" min:"2" max:"10000" doc:"Connections at most."`
+	MaxIdle     int           `key:"max_idle" default:"5" min:"1" max:"10000" doc:"Connections that are kept when they have nothing to do; never more than max_open."`
+	MaxLifetime time.Duration `key:"max_lifetime" default:"30m" min:"1s" max:"24h" doc:"Age at which a connection is replaced by a new one."`
+}
+
+// Redis names a Redis server, or the one inside the daemon.
+type Redis struct {
+	URL      string `key:"url" default:"embedded" check:"redis" secret:"yes" doc:"embedded: one inside the daemon, in memory, for one daemon. Otherwise a server, several behind Redis Sentinel, or a cluster."`
+	PoolSize int    `key:"pool_size" default:"500" min:"1" max:"10000" doc:"Connections at most."`
+}
+
 // Game tunes the built-in game's rules.
 type Game struct {
 	StartGold         int64         `key:"start_gold" default:"100" min:"0" max:"9007199254740991" doc:"Gold of a new player."`
+	WelcomeGold       int64         `key:"welcome_gold" default:"0" min:"0" max:"9007199254740991" doc:"Gold in a mail that a new player gets. 0: no mail."`
+	MailTTL           time.Duration `key:"mail_ttl" default:"720h" min:"1s" max:"87600h" doc:"How long a mail can be claimed."`
+	Shop              []string      `key:"shop" default:"potion:10,bomb:25,shield:60,sword:120" check:"shop" empty:"yes" doc:"What shop.buy sells, and its price in gold."`
+	Boards            []string      `key:"boards" default:"main" check:"board" empty:"yes" doc:"The boards of rank.submit. Of a board that is taken away the scores stay in the database."`
+	BoardsIndex       string        `key:"boards_index" default:"memory" oneof:"memory,redis" doc:"Where the boards are sorted. memory: in the daemon, for one daemon. redis: at store.redis.url, for several."`
 	DuelTimeout       time.Duration `key:"duel_timeout" default:"10s" min:"1ms" max:"10m" doc:"How long duel.challenge waits for the other player's answer."`
 	RoomMaxTextBytes  int           `key:"room_max_text_bytes" default:"1024" min:"1" max:"1MiB" unit:"bytes" doc:"Length of one text in room.say."`
 	MaxRoomsPerPlayer int           `key:"max_rooms_per_player" default:"32" min:"1" max:"100000" doc:"Rooms that one player may be in at once."`
+}
+
+// SQLFile is the name of the database in DataDir when the driver is sqlite and
+// no DSN is given.
+const SQLFile = "gameserverd.db"
+
+// SQLDSN is what to open: store.sql.dsn, or the file in data_dir where that is
+// empty. It may hold a password. Any goroutine.
+func (c *Config) SQLDSN() string {
+	if c.Store.SQL.DSN == "" && c.Store.SQL.Driver == "sqlite" {
+		return filepath.Join(c.DataDir, SQLFile)
+	}
+	return c.Store.SQL.DSN
+}
+
+// ShopItem is one thing that is sold.
+type ShopItem struct {
+	Item  string // 1 to 64 characters of a-z, 0-9, _, . and -
+	Price int64  // gold, from 1 to 2^53-1
+}
+
+// ShopItems is Shop, taken apart: in its order, no item twice. Any goroutine.
+func (g Game) ShopItems() []ShopItem {
+	out := make([]ShopItem, 0, len(g.Shop))
+	for _, s := range g.Shop {
+		if item, ok := parseShopItem(s); ok { // Load and Validate have refused others
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// Board is one board of scores.
+type Board struct {
+	Name   string // 1 to 64 characters of a-z, 0-9, _, . and -
+	Lowest bool   // the lowest score is the best one, as in a race
+}
+
+// BoardList is Boards, taken apart: in its order, no name twice. Any goroutine.
+func (g Game) BoardList() []Board {
+	out := make([]Board, 0, len(g.Boards))
+	for _, s := range g.Boards {
+		if board, ok := parseBoard(s); ok { // Load and Validate have refused others
+			out = append(out, board)
+		}
+	}
+	return out
 }
 
 // Default returns the built-in defaults. Any goroutine; the caller owns it.
@@ -104,7 +191,7 @@ func Default() *Config {
 }
 
 // Values lists every key with its value and where the value came from, in the
-// order of the file. Any goroutine.
+// order of the file and without passwords. Any goroutine.
 func (c *Config) Values() []Value {
 	var out []Value
 	for _, f := range fields() {
@@ -112,7 +199,11 @@ func (c *Config) Values() []Value {
 		if source == "" {
 			source = "default"
 		}
-		out = append(out, Value{Key: f.key, Value: f.format(c), Source: source})
+		value := f.format(c)
+		if f.secret {
+			value = redact(value)
+		}
+		out = append(out, Value{Key: f.key, Value: value, Source: source})
 	}
 	return out
 }
@@ -120,6 +211,6 @@ func (c *Config) Values() []Value {
 // Value is one setting as "check --show" prints it.
 type Value struct {
 	Key    string `json:"key"`
-	Value  string `json:"value"`  // as one would write it in the file; lists with commas
+	Value  string `json:"value"`  // as one would write it in the file; lists with commas; *** for a password
 	Source string `json:"source"` // "default", "FILE:LINE" or the environment variable's name
 }

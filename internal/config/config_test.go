@@ -37,8 +37,9 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Listen: Listen{TCP: []string{"127.0.0.1:5700"}, Admin: "127.0.0.1:5780", Protocols: []string{"frames", "stream"}},
-		Loop:   Loop{SlowCallback: 100 * time.Millisecond, Workers: 64, WorkerQueue: 4096},
+		DataDir: "./data",
+		Listen:  Listen{TCP: []string{"127.0.0.1:5700"}, Admin: "127.0.0.1:5780", Protocols: []string{"frames", "stream"}},
+		Loop:    Loop{SlowCallback: 100 * time.Millisecond, Workers: 64, WorkerQueue: 4096},
 		Limits: Limits{
 			MaxConnections: 100_000, MaxFrameBytes: 1 << 20, MaxElements: 100_000,
 			MaxWriteBufferBytes: 4 << 20, MaxTotalWriteBufferBytes: 256 << 20,
@@ -48,7 +49,17 @@ func TestDefaults(t *testing.T) {
 		Auth:     Auth{Mode: "dev"},
 		Shutdown: Shutdown{Deadline: 5 * time.Second},
 		Log:      Log{Level: "info", Format: "console"},
-		Game:     Game{StartGold: 100, DuelTimeout: 10 * time.Second, RoomMaxTextBytes: 1024, MaxRoomsPerPlayer: 32},
+		Store: Store{
+			SQL:     SQL{Driver: "sqlite", MaxOpen: 16, MaxIdle: 5, MaxLifetime: 30 * time.Minute},
+			Redis:   Redis{URL: "embedded", PoolSize: 500},
+			Timeout: 2 * time.Second, StartTimeout: time.Minute, Queue: 20_000, CommitBatch: 500,
+			PlayerLinger: 10 * time.Minute, LingerPlayers: 100_000, LingerBytes: 256 << 20,
+		},
+		Game: Game{
+			StartGold: 100, MailTTL: 720 * time.Hour, Shop: []string{"potion:10", "bomb:25", "shield:60", "sword:120"},
+			Boards: []string{"main"}, BoardsIndex: "memory",
+			DuelTimeout: 10 * time.Second, RoomMaxTextBytes: 1024, MaxRoomsPerPlayer: 32,
+		},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults are\n%+v, want\n%+v", c, want)
@@ -91,19 +102,27 @@ func TestShippedFile(t *testing.T) {
 	if err := yaml.Unmarshal(raw, &doc); err != nil {
 		t.Fatal(err)
 	}
-	var found []string
-	for i := 0; i < len(doc.Content[0].Content); i += 2 {
-		name, sec := doc.Content[0].Content[i], doc.Content[0].Content[i+1]
-		for j := 0; j < len(sec.Content); j += 2 {
-			found = append(found, name.Value+"."+sec.Content[j].Value)
-			if sec.Content[j].HeadComment == "" {
-				t.Errorf("%s has no comment", found[len(found)-1])
-			}
-		}
-	}
+	found := commented(t, "", doc.Content[0])
 	if !slices.Equal(found, keys()) {
 		t.Errorf("keys in the file:\n%v, want\n%v", found, keys())
 	}
+}
+
+// commented lists the keys in a section of the file, each of which must have a
+// comment, as must the sections.
+func commented(t *testing.T, prefix string, section *yaml.Node) (found []string) {
+	for i := 0; i < len(section.Content); i += 2 {
+		name, value := section.Content[i], section.Content[i+1]
+		if name.HeadComment == "" {
+			t.Errorf("%s%s has no comment", prefix, name.Value)
+		}
+		if value.Kind == yaml.MappingNode {
+			found = append(found, commented(t, prefix+name.Value+".", value)...)
+		} else {
+			found = append(found, prefix+name.Value)
+		}
+	}
+	return found
 }
 
 func TestEveryKeyHasItsWords(t *testing.T) {

@@ -15,25 +15,37 @@ func Example() []byte {
 # is stronger than this file. "gameserverd check" lists everything that is wrong in either, and
 # "gameserverd check --show" says what is in force and where each value comes from.
 `)
-	for _, s := range sections() {
-		fmt.Fprintf(&b, "\n")
-		comment(&b, "", s.doc)
-		fmt.Fprintf(&b, "%s:\n", s.name)
-		for i, f := range s.fields {
-			if i > 0 {
-				b.WriteByte('\n')
-			}
-			comment(&b, "  ", f.doc)
-			comment(&b, "  ", "Allowed: "+f.allowed()+".")
-			value := f.def
-			if f.kind == list && strings.Contains(value, ",") {
-				value = "[" + strings.ReplaceAll(value, ",", ", ") + "]"
-			}
-			_, name, _ := strings.Cut(f.key, ".")
-			fmt.Fprintf(&b, "  %s: %s\n", name, value)
-		}
-	}
+	tree().write(&b, "")
 	return []byte(b.String())
+}
+
+// write writes what is in the section n.
+func (n node) write(b *strings.Builder, indent string) {
+	for i, child := range n.nodes {
+		if i > 0 || indent == "" {
+			b.WriteByte('\n')
+		}
+		name := child.key[strings.LastIndexByte(child.key, '.')+1:]
+		comment(b, indent, child.doc)
+		if child.field == nil {
+			fmt.Fprintf(b, "%s%s:\n", indent, name)
+			child.write(b, indent+"  ")
+			continue
+		}
+		comment(b, indent, "Allowed: "+child.field.allowed()+".")
+		fmt.Fprintf(b, "%s%s: %s\n", indent, name, child.field.defaultYAML())
+	}
+}
+
+// defaultYAML is the default as it stands in the file.
+func (f *field) defaultYAML() string {
+	switch {
+	case f.kind == list && strings.Contains(f.def, ","):
+		return "[" + strings.ReplaceAll(f.def, ",", ", ") + "]"
+	case f.def == "":
+		return `""`
+	}
+	return f.def
 }
 
 // comment writes text as comment lines of about 100 characters.

@@ -13,7 +13,7 @@ import (
 // field is one key: what the tags of one struct field say. Immutable; any
 // goroutine.
 type field struct {
-	key      string // dotted, "limits.max_connections"
+	key      string // dotted, "limits.max_connections", "store.sql.driver" or "data_dir"
 	doc      string
 	def      string
 	index    []int // of the struct field, for reflect
@@ -23,6 +23,8 @@ type field struct {
 	maxText  string
 	oneOf    []string
 	check    string
+	empty    bool // a list may have no item
+	secret   bool // may hold a password
 }
 
 type kind uint8
@@ -35,50 +37,79 @@ const (
 	duration
 )
 
-// section is one group of keys in the file.
-type section struct {
-	name, doc string
-	fields    []field
+// node is one key, or a section: a group of keys and of further sections.
+type node struct {
+	key, doc string
+	field    *field // nil: a section
+	nodes    []node // of a section, in the file's order
 }
 
-// sections reads the tags once. A tag that makes no sense is a bug in this
-// package and panics; every test would see it.
-var sections = sync.OnceValue(func() []section {
-	var out []section
-	for _, s := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if s.Tag.Get("key") == "" {
+// tree reads the tags once; its root is a section without a key. A tag that
+// makes no sense is a bug in this package and panics; every test would see it.
+var tree = sync.OnceValue(func() node {
+	return node{nodes: newNodes("", reflect.TypeFor[Config](), nil)}
+})
+
+// newNodes reads the fields of one struct; prefix is its key with a dot behind.
+func newNodes(prefix string, of reflect.Type, index []int) (out []node) {
+	for sf := range of.Fields() {
+		name := sf.Tag.Get("key")
+		if name == "" {
 			continue
 		}
-		sec := section{name: s.Tag.Get("key"), doc: s.Tag.Get("doc")}
-		for f := range s.Type.Fields() {
-			sec.fields = append(sec.fields, newField(sec.name, f, append(slices.Clone(s.Index), f.Index...)))
+		n := node{key: prefix + name, doc: sf.Tag.Get("doc")}
+		at := slices.Concat(index, sf.Index)
+		if sf.Type.Kind() == reflect.Struct {
+			n.nodes = newNodes(n.key+".", sf.Type, at)
+		} else {
+			n.field = newField(n.key, sf, at)
 		}
-		out = append(out, sec)
+		out = append(out, n)
 	}
+	return out
+}
+
+// fields are all keys in the file's order.
+var fields = sync.OnceValue(func() (out []*field) {
+	tree().walk(func(n node) {
+		if n.field != nil {
+			out = append(out, n.field)
+		}
+	})
 	return out
 })
 
-var fields = sync.OnceValue(func() []field {
-	var out []field
-	for _, s := range sections() {
-		out = append(out, s.fields...)
-	}
-	return out
-})
-
-// keys are all dotted keys in the file's order.
-var keys = sync.OnceValue(func() []string {
-	var out []string
+// keys are the dotted names of fields, in their order.
+var keys = sync.OnceValue(func() (out []string) {
 	for _, f := range fields() {
 		out = append(out, f.key)
 	}
 	return out
 })
 
-func newField(section string, sf reflect.StructField, index []int) field {
-	f := field{
-		key: section + "." + sf.Tag.Get("key"), doc: sf.Tag.Get("doc"), def: sf.Tag.Get("default"), index: index,
+// sections are the dotted names of all sections.
+var sections = sync.OnceValue(func() (out []string) {
+	tree().walk(func(n node) {
+		if n.field == nil {
+			out = append(out, n.key)
+		}
+	})
+	return out
+})
+
+// walk calls visit for every node below n.
+func (n node) walk(visit func(node)) {
+	for _, child := range n.nodes {
+		visit(child)
+		child.walk(visit)
+	}
+}
+
+func newField(key string, sf reflect.StructField, index []int) *field {
+	f := &field{
+		key: key, doc: sf.Tag.Get("doc"), def: sf.Tag.Get("default"), index: index,
 		check: sf.Tag.Get("check"), minText: sf.Tag.Get("min"), maxText: sf.Tag.Get("max"),
+		empty: sf.Tag.Get("empty") == "yes", secret: sf.Tag.Get("secret") == "yes",
 	}
 	if s := sf.Tag.Get("oneof"); s != "" {
 		f.oneOf = strings.Split(s, ",")
@@ -122,12 +153,10 @@ func (f *field) allowed() string {
 		return fmt.Sprintf("bytes from %s to %s, written as 65536, 64KiB, 1MiB or 1GiB", f.minText, f.maxText)
 	case f.kind == duration:
 		return fmt.Sprintf("a duration from %s to %s, written as 500ms, 5s or 1m30s", f.minText, f.maxText)
-	case f.kind == list && f.oneOf != nil:
+	case f.check != "":
+		return checks[f.check].allowed
+	case f.kind == list:
 		return "a list of " + strings.Join(f.oneOf, ", ")
-	case f.check == "listen":
-		return `host:port, "[v6]:port", ":port" or unix:/path; one or a list, none twice`
-	case f.check == "address":
-		return `host:port, "[v6]:port", ":port", or "" for off`
 	default:
 		return "one of " + strings.Join(f.oneOf, ", ")
 	}
@@ -146,13 +175,15 @@ func (f *field) set(c *Config, v any) bool {
 		dst.SetString(s)
 	case list:
 		items, ok := items(v)
-		if !ok || len(items) == 0 {
+		if !ok || len(items) == 0 && !f.empty {
 			return false
 		}
-		for i, s := range items {
-			if !f.allows(s) || slices.Contains(items[:i], s) {
+		seen := map[string]bool{}
+		for _, s := range items {
+			if !f.allows(s) || seen[f.name(s)] {
 				return false
 			}
+			seen[f.name(s)] = true
 		}
 		dst.Set(reflect.ValueOf(items))
 	default:
@@ -166,14 +197,30 @@ func (f *field) set(c *Config, v any) bool {
 }
 
 func (f *field) allows(s string) bool {
-	switch f.check {
-	case "listen":
-		return isListenAddress(s)
-	case "address":
-		return s == "" || isHostPort(s)
-	default:
-		return slices.Contains(f.oneOf, s)
+	if f.check != "" {
+		return checks[f.check].ok(s)
 	}
+	return slices.Contains(f.oneOf, s)
+}
+
+// name is what must not be twice in a list: an item of the shop with two prices
+// is one item.
+func (f *field) name(s string) string {
+	if f.check == "shop" || f.check == "board" {
+		s, _, _ = strings.Cut(s, ":")
+	}
+	return s
+}
+
+// show writes a value that was found, on one line and without its password.
+func (f *field) show(v any) string {
+	if !f.secret {
+		return show(v)
+	}
+	if s, ok := v.(string); ok {
+		return show(redact(s))
+	}
+	return "no text" // a list with the password in it, perhaps
 }
 
 // number reads an integer, a size in bytes or a duration in ns. Floats and

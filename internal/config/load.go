@@ -67,7 +67,7 @@ func parse(path string, raw []byte) (*Config, error) {
 		}
 		value := v.Get(f.key)
 		if !f.set(c, value) {
-			problems = append(problems, Problem{Key: f.key, Value: show(value), Where: where, Allowed: f.allowed()})
+			problems = append(problems, Problem{Key: f.key, Value: f.show(value), Where: where, Allowed: f.allowed()})
 			continue
 		}
 		c.sources[f.key] = where
@@ -86,7 +86,7 @@ func (c *Config) Validate() error {
 	scratch := new(Config)
 	for _, f := range fields() {
 		if s := f.format(c); !f.set(scratch, s) {
-			problems = append(problems, Problem{Key: f.key, Value: show(s), Allowed: f.allowed()})
+			problems = append(problems, Problem{Key: f.key, Value: f.show(s), Allowed: f.allowed()})
 		}
 	}
 	problems = append(problems, c.together()...)
@@ -97,7 +97,11 @@ func (c *Config) Validate() error {
 }
 
 // together holds the rules that join several keys.
-func (c *Config) together() (problems Problems) {
+func (c *Config) together() Problems {
+	return append(c.devNeedsLoopback(), c.dsnFitsDriver()...)
+}
+
+func (c *Config) devNeedsLoopback() (problems Problems) {
 	if c.Auth.Mode != "dev" {
 		return nil
 	}
@@ -116,6 +120,24 @@ func (c *Config) together() (problems Problems) {
 		refuse("listen.admin", c.Listen.Admin)
 	}
 	return problems
+}
+
+func (c *Config) dsnFitsDriver() Problems {
+	dsn, allowed := c.Store.SQL.DSN, ""
+	switch c.Store.SQL.Driver {
+	case "mysql":
+		if !isServerDSN(dsn) {
+			allowed = "user:password@tcp(host:3306)/database or user:password@unix(/path)/database while store.sql.driver is mysql"
+		}
+	case "sqlite":
+		if dsn != "" && !isDatabaseFile(dsn) {
+			allowed = `a file's path, or "" for one in data_dir, while store.sql.driver is sqlite; a server needs store.sql.driver mysql`
+		}
+	}
+	if allowed == "" {
+		return nil
+	}
+	return Problems{{Key: "store.sql.dsn", Value: show(redact(dsn)), Where: c.sources["store.sql.dsn"], Allowed: allowed}}
 }
 
 func read(path string) ([]byte, error) {
@@ -147,7 +169,7 @@ func unknownEnv() (problems Problems) {
 		if !ours || slices.Contains(known, rest) {
 			continue
 		}
-		p := Problem{Key: name, Value: show(value), Where: "environment", Allowed: noSuchKey}
+		p := Problem{Key: name, Value: show(redact(value)), Where: "environment", Allowed: noSuchKey} // redact: it may be a misspelt dsn
 		if near := nearest.Name(rest, known); near != "" {
 			p.Nearest = envPrefix + near
 		}

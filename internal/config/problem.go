@@ -86,7 +86,8 @@ func show(v any) string {
 	return out
 }
 
-func showNode(n *yaml.Node) string {
+// showNode writes what stands in the file, a text as clean leaves it.
+func showNode(n *yaml.Node, clean func(string) string) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
 		return "a section"
@@ -95,8 +96,8 @@ func showNode(n *yaml.Node) string {
 	case n.Tag == "!!null":
 		return "no value"
 	case n.Tag == "!!str":
-		return show(n.Value)
+		return show(clean(n.Value))
 	default:
-		return n.Value
+		return clean(n.Value)
 	}
 }

@@ -19,7 +19,7 @@ import (
 type scanner struct {
 	path     string
 	lines    map[string]string // key or section to "FILE:LINE"
-	values   map[string]any    // section to key to value: known keys only
+	values   map[string]any    // nested as in the file: known keys only
 	problems Problems
 }
 
@@ -57,16 +57,12 @@ func (s *scanner) mapping(prefix string, node *yaml.Node) {
 		switch {
 		case slices.Contains(keys(), key):
 			s.key(key, name, value)
-		case isSection(key):
+		case slices.Contains(sections(), key):
 			s.section(key, name, value)
 		default:
-			known := slices.Clone(keys())
-			for _, sec := range sections() {
-				known = append(known, sec.name)
-			}
 			s.problems = append(s.problems, Problem{
-				Key: key, Value: showNode(value), Where: s.at(name),
-				Allowed: noSuchKey, Nearest: nearest.Name(key, known),
+				Key: key, Value: showNode(value, redact), Where: s.at(name), // redact: it may be a misspelt dsn
+				Allowed: noSuchKey, Nearest: nearest.Name(key, slices.Concat(keys(), sections())),
 			})
 		}
 	}
@@ -79,28 +75,36 @@ func (s *scanner) section(key string, name, value *yaml.Node) {
 	case value.Kind == yaml.MappingNode:
 		s.mapping(key+".", value)
 	case !isNull(value): // null: every key in it is commented out
-		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value), Where: s.at(name), Allowed: "a section with keys under it"})
+		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value, redact), Where: s.at(name), Allowed: "a section with keys under it"})
 	}
 	s.lines[key] = s.at(name)
 }
 
 func (s *scanner) key(key string, name, value *yaml.Node) {
+	f := fields()[slices.Index(keys(), key)]
+	clean := func(text string) string { return text }
+	if f.secret {
+		clean = redact
+	}
 	if first := s.lines[key]; first != "" {
-		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value), Where: s.at(name), Allowed: "once; it is also at " + first})
+		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value, clean), Where: s.at(name), Allowed: "once; it is also at " + first})
 		return
 	}
 	s.lines[key] = s.at(name)
 	var v any
 	if value.Kind == yaml.MappingNode || isNull(value) || value.Decode(&v) != nil {
-		f := fields()[slices.Index(keys(), key)]
-		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value), Where: s.at(name), Allowed: f.allowed()})
+		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value, clean), Where: s.at(name), Allowed: f.allowed()})
 		return
 	}
-	section, leaf, _ := strings.Cut(key, ".")
-	if s.values[section] == nil {
-		s.values[section] = map[string]any{}
+	path := strings.Split(key, ".")
+	into := s.values
+	for _, section := range path[:len(path)-1] {
+		if into[section] == nil {
+			into[section] = map[string]any{}
+		}
+		into = into[section].(map[string]any)
 	}
-	s.values[section].(map[string]any)[leaf] = v
+	into[path[len(path)-1]] = v
 }
 
 func (s *scanner) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", s.path, n.Line) }
@@ -116,12 +120,3 @@ func (s *scanner) syntax(err error, tabs bool) {
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
-func isSection(name string) bool {
-	for _, s := range sections() {
-		if s.name == name {
-			return true
-		}
-	}
-	return false
-}

@@ -1,0 +1,93 @@
+package config
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// check is a rule for text that the tag "check" names.
+type check struct {
+	ok      func(string) bool
+	allowed string // what ok accepts, in words
+}
+
+const nameRule = "1 to 64 characters of a-z, 0-9, _, . and -"
+
+var checks = map[string]check{
+	"listen":  {isListenAddress, `host:port, "[v6]:port", ":port" or unix:/path; one or a list, none twice`},
+	"address": {func(s string) bool { return s == "" || isHostPort(s) }, `host:port, "[v6]:port", ":port", or "" for off`},
+	"folder":  {isPath, "a folder's path"},
+	"dsn": {func(s string) bool { return s == "" || isPath(s) },
+		`user:password@tcp(host:3306)/database or user:password@unix(/path)/database for mysql; for sqlite a file's path, or "" for gameserverd.db in data_dir`},
+	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
+	"shop": {func(s string) bool { _, ok := parseShopItem(s); return ok },
+		"item:price, one, a list or none, no item twice; an item is " + nameRule + ", a price an integer from 1 to " + strconv.Itoa(maxPrice)},
+	"board": {func(s string) bool { _, ok := parseBoard(s); return ok },
+		"board, or board:lowest where the lowest score is the best; one, a list or none, no board twice; a board is " + nameRule},
+}
+
+// maxPath is PATH_MAX of Linux.
+const maxPath = 4096
+
+func isPath(s string) bool { return s != "" && len(s) < maxPath && !strings.ContainsRune(s, 0) }
+
+// redisSchemes are what a Redis URL begins with; internal/store says what
+// follows.
+var redisSchemes = []string{"redis://", "rediss://", "unix://", "redis-sentinel://", "redis-cluster://"}
+
+func isRedisURL(s string) bool {
+	if s == "embedded" {
+		return true
+	}
+	for _, scheme := range redisSchemes {
+		if rest, ok := strings.CutPrefix(s, scheme); ok && isPath(rest) {
+			return true
+		}
+	}
+	return false
+}
+
+// isServerDSN accepts what has a database's name behind a last slash. The
+// driver says more about it when the daemon starts.
+func isServerDSN(s string) bool {
+	head, _, _ := strings.Cut(s, "?")
+	slash := strings.LastIndexByte(head, '/')
+	return slash >= 0 && slash < len(head)-1 && !strings.Contains(head, "://")
+}
+
+// serverAddress is what only the DSN of a server has: tcp(host:3306)/.
+var serverAddress = regexp.MustCompile(`://|@/|(tcp|tcp4|tcp6|unix)\(.*\)/`)
+
+// isDatabaseFile refuses what SQLite takes for more than a file's path, and the
+// DSN of a server.
+func isDatabaseFile(s string) bool {
+	return !strings.HasPrefix(s, ":") && !strings.HasPrefix(s, "file:") && !strings.Contains(s, "?") && !serverAddress.MatchString(s)
+}
+
+// isName is the rule for names of items and boards.
+func isName(s string) bool {
+	return len(s) >= 1 && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || r == '.' || r == '-')
+	})
+}
+
+// maxPrice is 2^53-1, the largest integer that every client can hold.
+const maxPrice = 1<<53 - 1
+
+func parseShopItem(s string) (ShopItem, bool) {
+	item, digits, ok := strings.Cut(s, ":")
+	price, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || !isName(item) || err != nil || price < 1 || price > maxPrice || strconv.FormatInt(price, 10) != digits {
+		return ShopItem{}, false
+	}
+	return ShopItem{Item: item, Price: price}, true
+}
+
+func parseBoard(s string) (Board, bool) {
+	name, order, ordered := strings.Cut(s, ":")
+	if !isName(name) || ordered && order != "lowest" {
+		return Board{}, false
+	}
+	return Board{Name: name, Lowest: ordered}, true
+}

@@ -1,0 +1,43 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+)
+
+// hidden stands where a password was.
+const hidden = "***"
+
+// passwordParam is a parameter such as sentinel_password=... of a URL or DSN.
+var passwordParam = regexp.MustCompile(`(?i)([?&][^=&]*pass[^=&]*=)[^&]*`)
+
+// openDSN is a DSN without user and password: tcp(host:3306)/database, or a
+// path.
+var openDSN = regexp.MustCompile(`^(file:|[./]|[a-z0-9]*(\([^()]*\))?/)`)
+
+// redact returns a DSN, a URL or a text that was perhaps meant as one without
+// its password. It rather hides too much: what it gets may be wrong in any way.
+func redact(s string) string {
+	s = passwordParam.ReplaceAllString(s, "${1}"+hidden)
+	scheme, rest, isURL := strings.Cut(s, "://")
+	if isURL {
+		scheme += "://"
+	} else {
+		scheme, rest = "", s
+	}
+	at := strings.LastIndexByte(rest, '@') // the last one: a password may hold @, / and ?
+	switch {
+	case at >= 0:
+		user, _, named := strings.Cut(rest[:at], ":")
+		switch {
+		case named:
+			user += ":" + hidden
+		case isURL:
+			user = hidden // a user without a password: more likely the password
+		}
+		return scheme + user + rest[at:]
+	case !isURL && strings.Contains(rest, ":") && !openDSN.MatchString(rest):
+		return hidden
+	}
+	return s
+}
