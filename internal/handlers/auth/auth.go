@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gameserverd/internal/future"
-	"gameserverd/internal/game"
 	"gameserverd/internal/rpc"
 )
 
@@ -22,9 +21,9 @@ type Verifier interface {
 
 // Players is what a login needs of the players' states.
 type Players interface {
-	// Load resolves to the state of the player uid, who is made, at the time now,
-	// if there is none yet. Any goroutine.
-	Load(uid uint64, now time.Time) *future.Future[game.Player]
+	// Login brings the state of the player uid into memory for this process alone;
+	// a player who is new is made. Any goroutine.
+	Login(uid uint64) *future.Future[struct{}]
 }
 
 // Options are the area's settings.
@@ -64,7 +63,7 @@ func (h *Handlers) Login(c *rpc.Call, token string) *future.Future[Session] {
 		return future.Failed[Session](rpc.Errorf(rpc.Unauthenticated, "auth.login: %v", err))
 	}
 	// The player first: if the state cannot be had, nobody is logged in.
-	bound := future.Chain(h.players.Load(uid, c.Now()), c, func(game.Player) (*future.Future[struct{}], error) {
+	bound := future.Chain(h.players.Login(uid), c, func(struct{}) (*future.Future[struct{}], error) {
 		return c.Login(uid), nil
 	})
 	return future.Map(bound, c, func(struct{}) (Session, error) {
