@@ -83,10 +83,12 @@ func program(t testing.TB, names ...string) string {
 	return ""
 }
 
-// find looks through PATH and the folders where Debian puts daemons, which a user's PATH lacks.
+// sbin are the folders where Debian puts daemons; a user's PATH lacks them.
+var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
+
+// find returns the path of a program, "" if it is not installed.
 func find(name string) string {
-	folders := append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/sbin", "/sbin")
-	for _, folder := range folders {
+	for _, folder := range append(filepath.SplitList(os.Getenv("PATH")), sbin...) {
 		path := filepath.Join(folder, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return path
