@@ -73,13 +73,19 @@ func TakenName(name string) error {
 // but where it separates, and ignores what is not shown.
 func NameKey(name string) string {
 	shown := strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) &&
+			!unicode.Is(unicode.Prepended_Concatenation_Mark, r) {
 			return -1
 		}
 		return r
 	}, name)
-	// Folding can undo the normal form and the normal form can have capitals, so
-	// there is one round before and one after.
-	folded := cases.Fold().String(norm.NFKC.String(shown))
-	return strings.Join(strings.Fields(norm.NFKC.String(folded)), " ")
+	// As Unicode's definition D146 has it, with NFKC in the end for its shorter form.
+	folded := norm.NFKC.String(fold(norm.NFKD.String(fold(norm.NFD.String(shown)))))
+	return strings.Join(strings.Fields(folded), " ")
+}
+
+// fold makes one case of all. cases.Fold knows that ß is ss, but takes the
+// capitals of some scripts (Cherokee) for small letters and the reverse.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, cases.Fold().String(s))
 }

@@ -14,8 +14,8 @@ import (
 
 // Item is something that the shop sells.
 type Item struct {
-	Name  string // 1 to 64 of A-Z a-z 0-9 _ - .
-	Price int64  // gold for one; 0 to MaxCount
+	Name  string // 1 to 64 of a-z 0-9 _ . -
+	Price int64  // gold for one; 1 to MaxCount
 }
 
 // Shop is what is sold and for how much. It is immutable: Any goroutine.
@@ -24,7 +24,7 @@ type Shop struct {
 	prices map[string]int64 // by name
 }
 
-var itemName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+var itemName = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
 
 // ParseShop reads entries of the form "item:price". The error names every entry
 // that is wrong.
@@ -52,13 +52,13 @@ func ParseShop(entries []string) (*Shop, error) {
 func parseItem(entry string) (Item, error) {
 	name, digits, _ := strings.Cut(entry, ":")
 	if !itemName.MatchString(name) {
-		return Item{}, fmt.Errorf("%q: want item:price, where item has 1 to 64 letters, digits, '_', '-' and '.'", entry)
+		return Item{}, fmt.Errorf("%q: want item:price, where item is 1 to 64 characters of a-z, 0-9, _, . and -", entry)
 	}
-	price, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || price > MaxCount {
-		return Item{}, fmt.Errorf("%q: want item:price, where price is an integer from 0 to %d", entry, int64(MaxCount))
+	price, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || price < 1 || price > MaxCount {
+		return Item{}, fmt.Errorf("%q: want item:price, where price is an integer from 1 to %d", entry, int64(MaxCount))
 	}
-	return Item{name, int64(price)}, nil
+	return Item{name, price}, nil
 }
 
 // Items are what is sold, in the order of the config. The caller owns the slice.
