@@ -24,20 +24,28 @@ var allowed = map[string][]string{
 	"internal/conn":     {"internal/future", "internal/loop"},
 	"internal/rpc":      {"internal/future", "wire"},
 	"internal/rpctest":  {"internal/future", "internal/rpc", "wire"},
-	"internal/game":     {},
+	"internal/game":     {"wire"},
 	"internal/auth":     {"internal/rpc"},
-	"internal/store":    {"internal/future", "internal/game"},
-	"internal/handlers": {"internal/future", "internal/game", "internal/handlers/", "internal/rpc", "wire"},
+	"internal/store":    {"internal/future", "wire"},
+	"internal/commit":   {"internal/future", "internal/store", "wire"},
+	"internal/players":  {"internal/commit", "internal/future", "internal/game", "internal/store", "wire"},
+	"internal/boards":   {"internal/future", "internal/store", "wire"},
+	"internal/handlers": {"internal/boards", "internal/future", "internal/game", "internal/handlers/", "internal/players", "internal/rpc", "internal/store", "wire"},
 	"internal/config":   {"internal/nearest"},
 	"internal/admin":    {},
-	"internal/server":   {"internal/admin", "internal/auth", "internal/config", "internal/conn", "internal/handlers", "internal/handlers/", "internal/loop", "internal/rpc", "internal/store", "wire"},
-	"internal/bench":    {"internal/conn", "internal/future", "internal/loop", "wire"},
-	"internal/cli":      {"client", "internal/config", "internal/nearest", "internal/rpc", "internal/server", "wire"},
-	"internal/rpcgen":   {"internal/nearest", "internal/rpc"},
-	"internal/imports":  {},
-	"cmd/gameserverd":   {"internal/"},
-	"cmd/rpcgen":        {"internal/rpcgen"},
-	"bench":             {"wire", "client"},
+	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/future", "internal/game",
+		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "wire"},
+	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
+	"internal/cli":     {"client", "internal/config", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
+	"internal/rpcgen":  {"internal/nearest", "internal/rpc"},
+	"internal/imports": {},
+
+	"internal/store/embedded": {},
+	"internal/store/schema":   {"internal/store"},
+	"internal/storetest":      {},
+	"cmd/gameserverd":         {"internal/"},
+	"cmd/rpcgen":              {"internal/rpcgen"},
+	"bench":                   {"wire", "client"},
 }
 
 // forbidden are imports from outside that a package must not have: what they
@@ -47,6 +55,22 @@ var forbidden = map[string][]string{
 	"internal/rpc":  {"net", "os", "database/sql", "github.com/"},
 	"internal/game": {"net", "os", "database/sql", "github.com/"},
 	"wire":          {"net", "os"},
+}
+
+// stays are imports that only the folders named here, and those below them, may
+// have. Whoever else needs a database has a store.SQL or a store.Redis, which
+// answer in time whatever happens.
+var stays = map[string][]string{
+	"database/sql":                   {"internal/store", "internal/storetest"},
+	"github.com/go-sql-driver/mysql": {"internal/store", "internal/storetest"},
+	"modernc.org/sqlite":             {"internal/store", "internal/storetest"},
+	"github.com/redis/go-redis":      {"internal/store", "internal/storetest"},
+	"github.com/alicebob/miniredis":  {"internal/store"},
+	"github.com/pressly/goose":       {"internal/store/schema"},
+	"gameserverd/internal/storetest": {}, // tests only, which are not looked at
+	"gameserverd/internal/rpctest":   {},
+	"github.com/spf13/cobra":         {"cmd/gameserverd"},
+	"github.com/spf13/viper":         {"internal/config"},
 }
 
 const module = "gameserverd/"
@@ -96,6 +120,12 @@ func check(t *testing.T, path, folder, imported string) {
 			t.Errorf("%s imports %s: internal layers stay free of it", path, imported)
 		}
 	}
+	for what, folders := range stays {
+		inFolder := func(f string) bool { return within(folder, f) }
+		if within(imported, what) && !slices.ContainsFunc(folders, inFolder) {
+			t.Errorf("%s imports %s, which stays in %v", path, imported, folders)
+		}
+	}
 	inside, ours := strings.CutPrefix(imported, module)
 	if !ours || inside == folder {
 		return
@@ -116,4 +146,9 @@ func check(t *testing.T, path, folder, imported string) {
 			return
 		}
 	}
+}
+
+// within says whether path is folder or below it.
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
 }
