@@ -103,8 +103,7 @@ func (e *entry) create(o *op, then func(error)) {
 			e.took(p.public(e.uid, done.Err), then)
 		default:
 			e.seen = now.UnixMilli()
-			e.load(&State{Player: player, Mail: mails}, firstVersion)
-			e.took(nil, then)
+			e.read(firstVersion, then) // there may be mail already
 		}
 	}
 	e.submit(o, c, then)
