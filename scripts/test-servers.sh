@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs the servers that the tests run privately, where they are missing and it may:
+# as root, on a system with apt-get. Elsewhere it does nothing, and the tests that need
+# them are skipped and counted. Nothing is started: a test starts a server of its own.
+set -eu
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a user's PATH lacks them, the tests look there too
+missing=
+command -v mariadbd >/dev/null || missing="mariadb-server"
+command -v redis-server >/dev/null || missing="$missing redis-server"
+if [ -z "$missing" ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+	exit 0
+fi
+
+echo "test-servers: installing $missing for the tests (apt-get, once)"
+log=$(mktemp)
+# Debian starts what it installs unless this file says no.
+policy=/usr/sbin/policy-rc.d
+made=
+cleanup() {
+	rm -f "$log"
+	[ -z "$made" ] || rm -f "$policy"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+if [ ! -e "$policy" ]; then
+	made=yes
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
+# The lock is waited for: another make may be at the same.
+install() {
+	apt-get -q -o DPkg::Lock::Timeout=300 update || true # old lists may do
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing
+}
+if ! install >"$log" 2>&1 </dev/null; then
+	tail -n 15 "$log"
+	echo "test-servers: could not install $missing; tests that need them will be skipped"
+fi
