@@ -58,16 +58,27 @@ func (s *Server) Connect() *Client {
 	return c
 }
 
-// Call calls a method and returns its answer; a call that is not answered at
-// once fails the test, see Go.
+// Call calls a method and returns its answer, which may depend on other
+// goroutines but not on time or on another client: see Go for those.
 func (c *Client) Call(method string, params ...any) (rpc.Raw, *rpc.Error) {
 	c.s.t.Helper()
-	id := c.Go(method, params...)
-	answer, ok := c.Answer(id)
-	if !ok {
-		c.s.t.Fatalf("%s was not answered", method)
-	}
+	answer := c.await(c.Go(method, params...), method)
 	return answer.Result, answer.Err
+}
+
+// Await waits for the answer of the call id, as Server.Wait does.
+func (c *Client) Await(id uint32) Answer {
+	c.s.t.Helper()
+	return c.await(id, fmt.Sprintf("call %d", id))
+}
+
+func (c *Client) await(id uint32, what string) (answer Answer) {
+	c.s.t.Helper()
+	c.s.Wait("the answer to "+what, func() (ok bool) {
+		answer, ok = c.Answer(id)
+		return ok
+	})
+	return answer
 }
 
 // Must is Call of a method that must succeed; it decodes the result into result

@@ -1,18 +1,22 @@
-// Package rpctest is a game server in a test, without sockets, threads or real
-// time: methods are called as clients call them, through the whole of package
-// rpc, and everything happens in the test's own goroutine, when the test says.
+// Package rpctest is a game server in a test, without sockets or real time:
+// methods are called as clients call them, through the whole of package rpc, and
+// what runs on the server's loop runs in the test's own goroutine, when the test
+// says. Other goroutines may post to the loop, as stores do; the test waits for
+// them with Call and Wait.
 //
 // It is not for production, and no server's code imports it. Connections, loops
 // and signals are not in it: tests of the daemon cover those.
 //
 // Its one invariant: when a method of Server or Client returns, the server has
-// nothing left to do but wait for time or for a client.
+// nothing left to do but wait for time, for a client, or for what such another
+// goroutine has under way. Blocking methods are the server's own: they have ended.
 package rpctest
 
 import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,16 +32,25 @@ type Server struct {
 	Rooms    *rpc.Rooms
 	Registry *rpc.Registry
 
+	// Bound and Unbound are as in rpc.Options, for the build function to set; nil:
+	// nobody wants to know.
+	Bound, Unbound func(uid uint64)
+
 	t   testing.TB
 	hub *rpc.Hub
 
 	// The loop.
 	now    time.Time
-	queue  []func()
 	timers []*timer
 
 	clients map[uint64]*Client // by connection
 	last    uint64
+
+	// any goroutine
+	mu       sync.Mutex // guards queue and blocking
+	queue    []func()
+	blocking int           // blocking methods that run
+	wake     chan struct{} // holds something after queue or blocking has changed
 }
 
 type timer struct {
@@ -48,18 +61,23 @@ type timer struct {
 // Start is the server's time when it starts.
 var Start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
+// patience is how long, in real time, a test waits for other goroutines.
+const patience = 20 * time.Second
+
 // New starts a server with the methods that build returns; of s it may use what
-// is exported.
+// is exported, but for Wait and Advance.
 func New(t testing.TB, build func(s *Server) []rpc.Method) *Server {
 	t.Helper()
-	s := &Server{t: t, now: Start, clients: make(map[uint64]*Client), Registry: rpc.NewRegistry()}
+	s := &Server{t: t, now: Start, clients: make(map[uint64]*Client), Registry: rpc.NewRegistry(), wake: make(chan struct{}, 1)}
 	s.Peers = rpc.NewPeers(rpc.Options{
 		Registry: s.Registry,
 		Limits: rpc.Limits{
 			MaxFrame: wire.DefaultMaxFrame, MaxElements: wire.DefaultMaxElements,
 			MaxMailbox: 128, MaxMailboxBytes: wire.DefaultMaxFrame, MaxConcurrent: 32,
 		},
-		Protocols: []string{"frames"}, Workers: workers{}, Log: zaptest.NewLogger(t),
+		Protocols: []string{"frames"}, Workers: (*workers)(s), Log: zaptest.NewLogger(t),
+		Bound:   func(uid uint64) { tell(s.Bound, uid) },
+		Unbound: func(uid uint64) { tell(s.Unbound, uid) },
 	})
 	s.hub = s.Peers.AddHub((*loop)(s))
 	s.hub.Connect((*link)(s))
@@ -72,11 +90,22 @@ func New(t testing.TB, build func(s *Server) []rpc.Method) *Server {
 	return s
 }
 
+func tell(fn func(uint64), uid uint64) {
+	if fn != nil {
+		fn(uid)
+	}
+}
+
+// Loop is the server's loop, for what handlers are given that needs one.
+func (s *Server) Loop() rpc.Loop { return (*loop)(s) }
+
 // Now is the server's time.
 func (s *Server) Now() time.Time { return s.now }
 
-// Advance lets d pass, and what is due by then happen.
+// Advance lets d pass, and what is due by then happen. Work of other goroutines
+// takes no time: what has not come back yet comes after.
 func (s *Server) Advance(d time.Duration) {
+	s.t.Helper()
 	end := s.now.Add(d)
 	for {
 		next := slices.MinFunc(append(s.timers, &timer{at: end.Add(1)}), func(a, b *timer) int { return a.at.Compare(b.at) })
@@ -91,26 +120,96 @@ func (s *Server) Advance(d time.Duration) {
 	s.now = end
 }
 
-// settle runs callbacks until there are none.
-func (s *Server) settle() {
-	for len(s.queue) > 0 {
-		fn := s.queue[0]
-		s.queue = s.queue[1:]
-		fn()
+// Wait runs what other goroutines post until the condition holds, without any of
+// the server's time passing. It fails the test if that takes long; what is waited
+// for is for the message.
+func (s *Server) Wait(what string, until func() bool) {
+	s.t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for s.settle(); !until(); s.settle() {
+		select {
+		case <-s.wake:
+		case <-late.C:
+			s.t.Fatalf("waited %v for %s", patience, what)
+		}
 	}
 }
 
-// workers runs blocking methods at once.
-type workers struct{}
+// settle runs callbacks until there are none and no blocking method runs.
+func (s *Server) settle() {
+	s.t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		fn, blocking := s.next()
+		switch {
+		case fn != nil:
+			fn()
+			continue
+		case !blocking:
+			return
+		}
+		select {
+		case <-s.wake:
+		case <-late.C:
+			s.t.Fatalf("a blocking method has not ended after %v", patience)
+		}
+	}
+}
 
-func (workers) Submit(fn func()) bool { fn(); return true }
+// next takes the next callback; without one fn is nil.
+func (s *Server) next() (fn func(), blocking bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > 0 {
+		fn = s.queue[0]
+		s.queue = s.queue[1:]
+	}
+	return fn, s.blocking > 0
+}
+
+// changed wakes the test up, if it waits. The caller holds mu.
+func (s *Server) changed() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// workers is Server as rpc.Workers: goroutines that settle waits for, since a
+// blocking method may itself wait for the loop.
+type workers Server
+
+func (w *workers) Submit(fn func()) bool {
+	w.add(1)
+	go func() {
+		defer w.add(-1)
+		fn()
+	}()
+	return true
+}
+
+func (w *workers) add(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.blocking += n
+	(*Server)(w).changed()
+}
 
 // loop is Server as rpc.Loop.
 type loop Server
 
-func (l *loop) AddCallback(fn func()) bool { l.queue = append(l.queue, fn); return true }
-func (l *loop) Now() time.Time             { return l.now }
-func (l *loop) Enter(*string, uint64)      {}
+func (l *loop) AddCallback(fn func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(l.queue, fn)
+	(*Server)(l).changed()
+	return true
+}
+
+func (l *loop) Now() time.Time        { return l.now }
+func (l *loop) Enter(*string, uint64) {}
 func (l *loop) After(d time.Duration, fn func()) func() {
 	added := &timer{l.now.Add(d), fn}
 	l.timers = append(l.timers, added)
@@ -134,9 +233,9 @@ func (l *link) Pending(uint64) int { return 0 }
 // until it is.
 func (l *link) Kept(uint64) []byte { return nil }
 func (l *link) Pause(uint64)       {}
-func (l *link) Resume(conn uint64) { l.queue = append(l.queue, func() { l.offer(conn) }) }
+func (l *link) Resume(conn uint64) { (*loop)(l).AddCallback(func() { l.offer(conn) }) }
 func (l *link) Yield(conn uint64)  { l.Resume(conn) }
-func (l *link) Close(conn uint64)  { l.queue = append(l.queue, func() { l.end(conn) }) }
+func (l *link) Close(conn uint64)  { (*loop)(l).AddCallback(func() { l.end(conn) }) }
 func (l *link) Shutdown(conn uint64) {
 	l.Close(conn)
 }
