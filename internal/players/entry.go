@@ -264,6 +264,8 @@ func (p *Players) public(uid uint64, err error) error {
 		return err // the caller knows what it has written
 	case errors.Is(err, commit.ErrAbandoned), errors.Is(err, commit.ErrClosed):
 		return errUnavailable("the store does not answer; nothing was changed")
+	case errors.Is(err, commit.ErrUnknown):
+		return errNotKnown()
 	}
 	p.o.Log.Error("a player's change was not stored", zap.Uint64("uid", uid), zap.Error(err))
 	return err

@@ -99,8 +99,12 @@ func (o *op) giveUp() {
 	case o.under.Abandon():
 		o.answer(errUnavailable("the store does not answer; nothing was or will be changed"))
 	default:
-		o.answer(errUnavailable("the store does not answer, and whether this was stored is not known yet: read before trying again"))
+		o.answer(errNotKnown())
 	}
+}
+
+func errNotKnown() error {
+	return errUnavailable("the store does not answer, and whether this was stored is not known yet: read before trying again")
 }
 
 // entry returns the place of uid, made if need be.
