@@ -14,8 +14,12 @@ type API struct {
 	Auth   AuthClient
 	Basic  BasicClient
 	Duel   DuelClient
+	Mail   MailClient
 	Player PlayerClient
+	Rank   RankClient
 	Room   RoomClient
+	Save   SaveClient
+	Shop   ShopClient
 	Sys    SysClient
 }
 
@@ -25,8 +29,12 @@ func New(c *client.Client) API {
 		Auth:   AuthClient{c},
 		Basic:  BasicClient{c},
 		Duel:   DuelClient{c},
+		Mail:   MailClient{c},
 		Player: PlayerClient{c},
+		Rank:   RankClient{c},
 		Room:   RoomClient{c},
+		Save:   SaveClient{c},
+		Shop:   ShopClient{c},
 		Sys:    SysClient{c},
 	}
 }

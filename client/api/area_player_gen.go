@@ -11,7 +11,8 @@ import (
 // PlayerClient calls the methods of the area player. Any goroutine.
 type PlayerClient struct{ c *client.Client }
 
-// Get returns the caller's own state. A player begins with the first login.
+// Get returns the caller's own state. A player begins with the first login; the
+// player 7 is called player7 then.
 //
 // It calls player.get.
 func (c PlayerClient) Get(ctx context.Context) (Player, error) {
@@ -20,12 +21,28 @@ func (c PlayerClient) Get(ctx context.Context) (Player, error) {
 	return result, err
 }
 
+// Rename gives the caller another name, and returns the caller's state with it.
+// Boards show it from then on.
+//
+// A name has 1 to 24 characters and no control characters: else
+// invalid_argument. It is unique without regard to case and to differences that
+// nobody sees, such as white space at its ends: already_exists if another player
+// has it. So is a name like player7, unless it is the one that the caller began
+// with. The name that is given up is free for others at once.
+//
+// It calls player.rename.
+func (c PlayerClient) Rename(ctx context.Context, name string) (Player, error) {
+	var result Player
+	err := c.c.Call(ctx, "player.rename", &result, name)
+	return result, err
+}
+
 // Player is a player's state as clients see it.
 type Player struct {
 	UID       uint64           `msgpack:"uid"`
 	Name      string           `msgpack:"name"`
 	Level     int64            `msgpack:"level"`
-	Gold      int64            `msgpack:"gold"`
-	Items     map[string]int64 `msgpack:"items"`      // how many of each, by item
+	Gold      int64            `msgpack:"gold"`       // 0 to 2^53-1
+	Items     map[string]int64 `msgpack:"items"`      // how many of each, by item; 1 to 2^53-1
 	CreatedMS int64            `msgpack:"created_ms"` // the first login, in UTC milliseconds
 }

@@ -14,11 +14,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"gameserverd/internal/boards"
+	"gameserverd/internal/game"
 	"gameserverd/internal/handlers/auth"
 	"gameserverd/internal/handlers/duel"
-	"gameserverd/internal/handlers/player"
 	"gameserverd/internal/handlers/room"
+	"gameserverd/internal/players"
 	"gameserverd/internal/rpc"
+	"gameserverd/internal/store"
 )
 
 // Parts is everything of the daemon that a handler can ask for. A parameter of
@@ -29,9 +32,13 @@ type Parts struct {
 	Rooms    *rpc.Rooms    // named groups of them
 	Registry *rpc.Registry // the methods that are served
 
-	Verifier auth.Verifier // reads login tokens
-	Players  player.Store  // the players' states
+	Verifier auth.Verifier    // reads login tokens
+	Players  *players.Players // the players' states
+	Boards   *boards.Boards   // who stands where
+	SQL      *store.SQL       // for tables of an area's own
+	Redis    *store.Redis     // for what may be lost: all in it can be made again from SQL
 
+	Shop *game.Shop // what is sold
 	Auth auth.Options
 	Duel duel.Options
 	Room room.Options

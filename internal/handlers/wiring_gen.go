@@ -6,8 +6,12 @@ import (
 	"gameserverd/internal/handlers/auth"
 	"gameserverd/internal/handlers/basic"
 	"gameserverd/internal/handlers/duel"
+	"gameserverd/internal/handlers/mail"
 	"gameserverd/internal/handlers/player"
+	"gameserverd/internal/handlers/rank"
 	"gameserverd/internal/handlers/room"
+	"gameserverd/internal/handlers/save"
+	"gameserverd/internal/handlers/shop"
 	"gameserverd/internal/handlers/sys"
 	"gameserverd/internal/rpc"
 )
@@ -18,8 +22,12 @@ func Methods(p *Parts) []rpc.Method {
 	all = append(all, auth.Methods(auth.New(p.Verifier, p.Players, p.Auth))...)
 	all = append(all, basic.Methods(basic.New())...)
 	all = append(all, duel.Methods(duel.New(p.Peers, p.Duel))...)
-	all = append(all, player.Methods(player.New(p.Players))...)
+	all = append(all, mail.Methods(mail.New(p.Players))...)
+	all = append(all, player.Methods(player.New(p.Players, p.Boards))...)
+	all = append(all, rank.Methods(rank.New(p.Players, p.Boards))...)
 	all = append(all, room.Methods(room.New(p.Rooms, p.Room))...)
+	all = append(all, save.Methods(save.New(p.Players))...)
+	all = append(all, shop.Methods(shop.New(p.Players, p.Shop))...)
 	all = append(all, sys.Methods(sys.New(p.Registry))...)
 	return all
 }

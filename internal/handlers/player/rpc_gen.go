@@ -12,14 +12,36 @@ func Methods(h *Handlers) []rpc.Method {
 	return []rpc.Method{
 		{
 			Name:   "player.get",
-			Doc:    "Get returns the caller's own state. A player begins with the first login.",
+			Doc:    "Get returns the caller's own state. A player begins with the first login; the player 7 is called player7 then.",
 			Result: "Player {uid uint, name str, level int, gold int, items map of int, created_ms int}",
-			Where:  "internal/handlers/player/player.go:41",
+			Where:  "internal/handlers/player/player.go:43",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(0, 0); err != nil {
 					return nil, err
 				}
 				return rpc.Await(h.Get(c), func(out []byte, result Player) ([]byte, error) {
+					return rpc.AppendValue(out, result)
+				}), nil
+			},
+		},
+		{
+			Name: "player.rename",
+			Doc:  "Rename gives the caller another name, and returns the caller's state with it. Boards show it from then on.",
+			Params: []rpc.Param{
+				{Name: "name", Type: "str"},
+			},
+			Result:  "Player {uid uint, name str, level int, gold int, items map of int, created_ms int}",
+			Durable: true,
+			Where:   "internal/handlers/player/player.go:59",
+			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
+				if err := a.Count(1, 1); err != nil {
+					return nil, err
+				}
+				name, err := a.String("name")
+				if err != nil {
+					return nil, err
+				}
+				return rpc.Await(h.Rename(c, name), func(out []byte, result Player) ([]byte, error) {
 					return rpc.AppendValue(out, result)
 				}), nil
 			},
