@@ -13,7 +13,7 @@ import (
 // The daemon itself, in this process.
 func TestAgainstTheDaemon(t *testing.T) {
 	cfg := config.Default()
-	cfg.Listen.TCP, cfg.Listen.Admin, cfg.Loop.Count = []string{"127.0.0.1:0"}, "", 2
+	cfg.Listen.TCP, cfg.Listen.Admin, cfg.Loop.Count, cfg.DataDir = []string{"127.0.0.1:0"}, "", 2, t.TempDir()
 	s, err := server.New(cfg, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

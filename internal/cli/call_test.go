@@ -33,7 +33,7 @@ const deadline = 10 * time.Second
 func daemon(t *testing.T) *server.Server {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Listen.TCP, cfg.Listen.Admin, cfg.Loop.Count = []string{"127.0.0.1:0"}, "", 1
+	cfg.Listen.TCP, cfg.Listen.Admin, cfg.Loop.Count, cfg.DataDir = []string{"127.0.0.1:0"}, "", 1, t.TempDir()
 	fail := rpc.Method{
 		Name: "test.fail", Doc: "Fails.", Public: true, Params: []rpc.Param{{Name: "code", Type: "str"}}, Result: "nil", Where: "call_test.go:1",
 		Sync: func(_ *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {

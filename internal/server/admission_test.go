@@ -32,7 +32,7 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 // serves the others.
 func TestClientsBeyondTheDescriptorsAreTold(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `ulimit -n 256 && exec "$0"`, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+t.TempDir())
 	addr, stop := startChildOf(t, cmd)
 	good, err := client.Dial(testContext(t), addr)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 //  2. the listeners stop accepting
 //  3. sessions get sys.closing, spread with jitter
 //  4. what was read whole is answered, new requests get unavailable
-//  5. stop hooks, and
+//  5. stop hooks: there is nothing that is not written yet
 //  6. background tasks: whoever adds such a part ends it here
 //  7. callbacks and futures drain until none is left or shutdown.deadline passes
 //  8. write buffers flush, connections close with FIN
@@ -26,7 +26,8 @@ import (
 //  11. the admin server closes
 //
 // Steps 3, 4 and 8 are one wait here: the hubs close each session when it is
-// done. Steps 10 and 11 are what Run defers.
+// done; a change that waits for its commit is a call that is under way. Steps 10
+// and 11 are what Run defers.
 func (s *Server) drain(why string) Report {
 	began := time.Now()
 	s.state.Store(draining)
@@ -44,6 +45,7 @@ func (s *Server) drain(why string) Report {
 		left := s.cut()
 		report.Clean, report.Abandoned = left.None(), left.Calls
 	}
+	s.closeStores(ctx)
 	report.Took = time.Since(began)
 	s.log.Info("drained", zap.Bool("clean", report.Clean), zap.Int("abandoned", len(report.Abandoned)),
 		zap.Duration("took", report.Took), zap.Stringer("counters", &s.peers.Counters))

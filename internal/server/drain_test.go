@@ -68,7 +68,7 @@ func receive(t testing.TB, nc net.Conn) wire.Message {
 // A method that never returns holds the first loop, and with it the listeners.
 // The players of the other loop are sent away as always, and the daemon ends.
 func TestALoopThatNeverComesBackHoldsNobodyElseUp(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Loop.Count = 2
 	cfg.Loop.SlowCallback = 20 * time.Millisecond
 	cfg.Shutdown.Deadline = time.Second
@@ -104,7 +104,7 @@ func TestALoopThatNeverComesBackHoldsNobodyElseUp(t *testing.T) {
 // room in the mailbox.
 func TestDrainAnswersEverythingThatWasRead(t *testing.T) {
 	hold := make(chan struct{})
-	s := start(t, testConfig(), only(blocking("hold", func(*rpc.Call) error { <-hold; return nil })))
+	s := start(t, testConfig(t.TempDir()), only(blocking("hold", func(*rpc.Call) error { <-hold; return nil })))
 	nc, idle := s.rawDial(), s.rawDial()
 	send(t, idle, sums(t, 1))
 	receive(t, idle)
@@ -133,7 +133,7 @@ func TestDrainAnswersEverythingThatWasRead(t *testing.T) {
 }
 
 func TestDrainCutByTheDeadlineNamesEverythingThatWasRead(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Shutdown.Deadline = 200 * time.Millisecond
 	s := start(t, cfg, only(blocking("hang", func(c *rpc.Call) error { <-c.Context().Done(); return nil })), "call abandoned")
 	nc := s.rawDial()
@@ -148,7 +148,7 @@ func TestDrainCutByTheDeadlineNamesEverythingThatWasRead(t *testing.T) {
 
 // Whoever stuffs the server with requests must not make its end take long.
 func TestAbandonedCallsBeyondAllMeasureAreCounted(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Shutdown.Deadline = 200 * time.Millisecond
 	s := start(t, cfg, only(blocking("hang", func(c *rpc.Call) error { <-c.Context().Done(); return nil })),
 		"call abandoned", "more calls abandoned")
@@ -165,7 +165,7 @@ func TestAbandonedCallsBeyondAllMeasureAreCounted(t *testing.T) {
 }
 
 func TestRunLeavesNothingOpenWhenALoopFails(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	socket := filepath.Join(t.TempDir(), "game.sock")
 	cfg.Listen.TCP = []string{"127.0.0.1:0", "unix:" + socket}
 	s, err := New(cfg, zap.NewNop())
@@ -191,7 +191,7 @@ func TestRunLeavesNothingOpenWhenALoopFails(t *testing.T) {
 // Players log in and out, change rooms, talk, throw one another out and break
 // their connections, on three loops, while the server drains: it drains clean.
 func TestDrainWhileEverythingMoves(t *testing.T) {
-	s := start(t, testConfig(), nil)
+	s := start(t, testConfig(t.TempDir()), nil)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	var all sync.WaitGroup

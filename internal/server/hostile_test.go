@@ -93,7 +93,7 @@ func hostileBytes(rng *rand.Rand) []byte {
 func startChild(t *testing.T) (addr string, stop func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+t.TempDir())
 	return startChildOf(t, cmd)
 }
 

@@ -23,7 +23,7 @@ import (
 	"gameserverd/wire"
 )
 
-// childEnv makes the test binary a server of its own, for tests that want both
+// childEnv, set to a folder for its data, makes the test binary a server of its own, for tests that want both
 // ends in separate processes.
 const childEnv = "GAMESERVERD_TEST_CHILD"
 
@@ -65,7 +65,7 @@ func openFDs() int {
 
 // runChild serves on a free port, prints it, and drains on SIGTERM.
 func runChild() int {
-	s, err := New(testConfig(), zap.NewNop())
+	s, err := New(testConfig(os.Getenv(childEnv)), zap.NewNop())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -85,8 +85,10 @@ func runChild() int {
 	return 0
 }
 
-func testConfig() *config.Config {
+// testConfig is a configuration for tests that keeps its data in dir.
+func testConfig(dir string) *config.Config {
 	cfg := config.Default()
+	cfg.DataDir = dir
 	cfg.Listen.TCP = []string{"127.0.0.1:0"}
 	cfg.Listen.Admin = ""
 	cfg.Loop.Count = 3

@@ -20,13 +20,14 @@ import (
 	"gameserverd/internal/auth"
 	"gameserverd/internal/config"
 	"gameserverd/internal/conn"
+	"gameserverd/internal/game"
 	"gameserverd/internal/handlers"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/handlers/duel"
+	"gameserverd/internal/handlers/mail"
 	"gameserverd/internal/handlers/room"
 	"gameserverd/internal/loop"
 	"gameserverd/internal/rpc"
-	"gameserverd/internal/store"
 )
 
 // Server is the daemon.
@@ -42,6 +43,7 @@ type Server struct {
 	admin  *admin.Server // nil: off
 
 	maxConnections int
+	stores         *stores
 
 	// any goroutine
 	state    atomic.Int32
@@ -70,6 +72,9 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 		}
 	}()
 	if err := s.makeLoops(); err != nil {
+		return nil, err
+	}
+	if err := s.openStores(); err != nil {
 		return nil, err
 	}
 	if err := s.makeSessions(o); err != nil {
@@ -127,6 +132,7 @@ func (s *Server) makeSessions(o Options) error {
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
 		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: callLog(s.log),
+		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpc.Limits{
 			MaxConnections: s.maxConnections, MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
 			MaxMailbox: limits.MaxMailbox, MaxMailboxBytes: limits.MaxMailboxBytes, MaxConcurrent: limits.MaxConcurrent,
@@ -142,13 +148,22 @@ func (s *Server) makeSessions(o Options) error {
 		})
 		hub.Connect(hubLink{s.sets[i], s.sets})
 	}
+	shop, err := game.ParseShop(s.cfg.Game.Shop)
+	if err != nil {
+		return fmt.Errorf("server: game.shop: %w", err)
+	}
+	s.makePlayers(mail.Arrived(s.peers))
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
 		Rooms: rpc.NewRooms(s.peers, rpc.RoomOptions{
 			Joined: room.Joined, Left: room.Left, MaxPerPlayer: s.cfg.Game.MaxRoomsPerPlayer,
 		}),
 		Verifier: auth.Dev{},
-		Players:  store.NewMemory(s.cfg.Game.StartGold),
+		Players:  s.stores.players,
+		Boards:   s.stores.boards,
+		SQL:      s.stores.sql,
+		Redis:    s.stores.redis,
+		Shop:     shop,
 		Auth:     authhandlers.Options{Heartbeat: limits.IdleTimeout / 3},
 		Duel:     duel.Options{Timeout: s.cfg.Game.DuelTimeout},
 		Room:     room.Options{MaxTextBytes: s.cfg.Game.RoomMaxTextBytes},
@@ -192,7 +207,7 @@ const (
 func (s *Server) Ready() (ok bool, reason string) {
 	switch s.state.Load() {
 	case serving:
-		return true, ""
+		return s.stores.ready()
 	case starting:
 		return false, "starting"
 	}
@@ -229,6 +244,11 @@ func (s *Server) Run() (Report, error) {
 	}
 	defer s.stopLoops()
 	s.peers.Start()
+	if why, err := s.prepare(failed); err != nil {
+		return Report{}, err
+	} else if why != "" {
+		return s.drain(why), nil
+	}
 	if err := s.accept.StartOn(s.sets...); err != nil {
 		return Report{}, err
 	}
@@ -240,6 +260,24 @@ func (s *Server) Run() (Report, error) {
 	case why := <-s.stop:
 		return s.drain(why), nil
 	}
+}
+
+// prepare makes the stores ready; stopped is why Shutdown was called meanwhile.
+func (s *Server) prepare(failed <-chan error) (stopped string, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	prepared := make(chan error, 1)
+	go func() { prepared <- s.stores.prepare(ctx) }()
+	select {
+	case err := <-prepared:
+		cancel()
+		return "", err
+	case err = <-failed:
+		err = fmt.Errorf("server: stopped by itself: %w", err)
+	case stopped = <-s.stop:
+	}
+	cancel()
+	<-prepared // the stores are closed next
+	return stopped, err
 }
 
 func (s *Server) stopLoops() {
@@ -299,6 +337,7 @@ func (s *Server) release() {
 	if s.pool != nil {
 		s.pool.Close()
 	}
+	s.closeStores(context.Background())
 	if s.admin != nil {
 		s.closeAdmin()
 	}

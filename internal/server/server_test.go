@@ -25,7 +25,7 @@ import (
 )
 
 func TestEveryShippedMethodAnswersOverARealSocket(t *testing.T) {
-	s := start(t, testConfig(), nil)
+	s := start(t, testConfig(t.TempDir()), nil)
 	ctx := testContext(t)
 	c := s.login(7)
 	var sum int64
@@ -60,7 +60,7 @@ func TestEveryShippedMethodAnswersOverARealSocket(t *testing.T) {
 
 func TestDebugLevelLogsEveryCall(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	s, err := New(testConfig(), zap.New(core))
+	s, err := New(testConfig(t.TempDir()), zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestDebugLevelLogsEveryCall(t *testing.T) {
 }
 
 func TestListensOnSeveralAddresses(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	socket := filepath.Join(t.TempDir(), "game.sock")
 	cfg.Listen.TCP = []string{"127.0.0.1:0", "[::1]:0", "unix:" + socket}
 	s := start(t, cfg, nil)
@@ -108,22 +108,22 @@ func TestNewLeavesNothingOpenWhenItFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Listen.TCP = []string{"127.0.0.1:0", taken.Addr().String()}
-	if s, err := New(cfg, start(t, testConfig(), nil).log); err == nil {
+	if s, err := New(cfg, start(t, testConfig(t.TempDir()), nil).log); err == nil {
 		s.release()
 		t.Fatal("bound an address that is taken")
 	}
 	cfg.Listen.TCP = cfg.Listen.TCP[:1]
 	cfg.Listen.Admin = taken.Addr().String()
-	if s, err := New(cfg, start(t, testConfig(), nil).log); err == nil {
+	if s, err := New(cfg, start(t, testConfig(t.TempDir()), nil).log); err == nil {
 		s.release()
 		t.Fatal("bound an admin address that is taken")
 	} // what is left open fails TestMain
 }
 
 func TestReadinessTellsTheTruth(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Listen.Admin = "127.0.0.1:0"
 	hold := make(chan struct{})
 	s := start(t, cfg, only(blocking("hold", func(*rpc.Call) error { <-hold; return nil })))
@@ -161,7 +161,7 @@ func TestReadinessTellsTheTruth(t *testing.T) {
 // told unavailable.
 func TestDrainUnderLoadLosesNoAcknowledgedCall(t *testing.T) {
 	var ran atomic.Int64
-	s := start(t, testConfig(), func(p *handlers.Parts) []rpc.Method {
+	s := start(t, testConfig(t.TempDir()), func(p *handlers.Parts) []rpc.Method {
 		return []rpc.Method{blocking("work", func(*rpc.Call) error { ran.Add(1); return nil })}
 	})
 	var answered, refused atomic.Int64
@@ -202,7 +202,7 @@ func TestDrainUnderLoadLosesNoAcknowledgedCall(t *testing.T) {
 }
 
 func TestDrainCutByTheDeadlineNamesWhatItAbandons(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Shutdown.Deadline = 300 * time.Millisecond
 	s := start(t, cfg, only(blocking("hang", func(c *rpc.Call) error { <-c.Context().Done(); return c.Context().Err() })),
 		"call abandoned")
@@ -223,7 +223,7 @@ func TestDrainCutByTheDeadlineNamesWhatItAbandons(t *testing.T) {
 }
 
 func TestSlowHandlerIsLoggedWithMethodAndUID(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Loop.SlowCallback = 20 * time.Millisecond
 	release := make(chan struct{})
 	s := start(t, cfg, only(rpc.Method{Name: "stall", Sync: func(_ *rpc.Call, _ *rpc.Args, out []byte) ([]byte, error) {
@@ -242,7 +242,7 @@ func TestSlowHandlerIsLoggedWithMethodAndUID(t *testing.T) {
 }
 
 func TestSlowConsumerIsClosedAndNobodyElseSuffers(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Limits.MaxWriteBufferBytes = 64 << 10
 	s := start(t, cfg, nil)
 	deaf, err := net.Dial("tcp", s.Addrs()[0])
@@ -279,7 +279,7 @@ func TestSlowConsumerIsClosedAndNobodyElseSuffers(t *testing.T) {
 // Logins move connections between loops while requests are on their way; nothing
 // is lost, doubled or reordered.
 func TestLoginMovesUnderPipelinedLoad(t *testing.T) {
-	s := start(t, testConfig(), nil)
+	s := start(t, testConfig(t.TempDir()), nil)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -360,7 +360,7 @@ func readMessage(r io.Reader) (m wire.Message, err error) {
 }
 
 func TestDuelOverRealClients(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	cfg.Game.DuelTimeout = 200 * time.Millisecond
 	s := start(t, cfg, nil)
 	ctx := testContext(t)
@@ -386,7 +386,7 @@ func TestDuelOverRealClients(t *testing.T) {
 }
 
 func TestClientReconnectsToTheNextDaemon(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t.TempDir())
 	socket := filepath.Join(t.TempDir(), "game.sock")
 	cfg.Listen.TCP = []string{"unix:" + socket}
 	first := start(t, cfg, nil)
