@@ -39,15 +39,14 @@ type Server struct {
 	t   testing.TB
 	hub *rpc.Hub
 
-	// The loop.
-	now    time.Time
-	timers []*timer
+	timers []*timer // of the loop
 
 	clients map[uint64]*Client // by connection
 	last    uint64
 
 	// any goroutine
-	mu       sync.Mutex // guards queue and blocking
+	mu       sync.Mutex // guards those below
+	now      time.Time
 	queue    []func()
 	blocking int           // blocking methods that run
 	wake     chan struct{} // holds something after queue or blocking has changed
@@ -99,25 +98,35 @@ func tell(fn func(uint64), uid uint64) {
 // Loop is the server's loop, for what handlers are given that needs one.
 func (s *Server) Loop() rpc.Loop { return (*loop)(s) }
 
-// Now is the server's time.
-func (s *Server) Now() time.Time { return s.now }
+// Now is the server's time. Any goroutine.
+func (s *Server) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *Server) setNow(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = now
+}
 
 // Advance lets d pass, and what is due by then happen. Work of other goroutines
 // takes no time: what has not come back yet comes after.
 func (s *Server) Advance(d time.Duration) {
 	s.t.Helper()
-	end := s.now.Add(d)
+	end := s.Now().Add(d)
 	for {
 		next := slices.MinFunc(append(s.timers, &timer{at: end.Add(1)}), func(a, b *timer) int { return a.at.Compare(b.at) })
 		if next.at.After(end) {
 			break
 		}
-		s.now = next.at
+		s.setNow(next.at)
 		s.timers = slices.DeleteFunc(s.timers, func(t *timer) bool { return t == next })
 		next.fn()
 		s.settle()
 	}
-	s.now = end
+	s.setNow(end)
 }
 
 // Wait runs what other goroutines post until the condition holds, without any of
@@ -208,10 +217,10 @@ func (l *loop) AddCallback(fn func()) bool {
 	return true
 }
 
-func (l *loop) Now() time.Time        { return l.now }
+func (l *loop) Now() time.Time        { return (*Server)(l).Now() }
 func (l *loop) Enter(*string, uint64) {}
 func (l *loop) After(d time.Duration, fn func()) func() {
-	added := &timer{l.now.Add(d), fn}
+	added := &timer{l.Now().Add(d), fn}
 	l.timers = append(l.timers, added)
 	return func() { l.timers = slices.DeleteFunc(l.timers, func(t *timer) bool { return t == added }) }
 }
