@@ -55,7 +55,8 @@ func (l *loader) read(uid uint64) *future.Future[*State] {
 		return future.Failed[*State](&wire.Error{Code: wire.ResourceExhausted, RetryAfter: retryAfter,
 			Message: "too many players are being loaded"})
 	}
-	r := request{uid: uid, until: l.clock().Add(l.timeout), done: future.New[*State]()}
+	// Not by l.clock: it becomes a context's deadline, which knows only real time.
+	r := request{uid: uid, until: time.Now().Add(l.timeout), done: future.New[*State]()}
 	l.waiting = append(l.waiting, r)
 	if l.running < readers {
 		l.running++
