@@ -20,6 +20,7 @@ import (
 	"gameserverd/internal/config"
 	"gameserverd/internal/handlers"
 	"gameserverd/internal/rpc"
+	"gameserverd/internal/storetest"
 	"gameserverd/wire"
 )
 
@@ -33,31 +34,34 @@ func TestMain(m *testing.M) {
 	}
 	before := openFDs()
 	code := m.Run()
+	if err := storetest.Shutdown(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
-		if after := openFDs(); after > before {
-			fmt.Fprintf(os.Stderr, "%d file descriptors before the tests, %d after\n", before, after)
+		if after := openFDs(); len(after) > len(before) {
+			fmt.Fprintf(os.Stderr, "file descriptors before the tests: %q, after: %q\n", before, after)
 			code = 1
 		}
 	}
 	os.Exit(code)
 }
 
-// openFDs counts this process's descriptors. The first look makes those that the
+// openFDs are this process's descriptors. The first look makes those that the
 // runtime keeps for good.
-func openFDs() int {
+func openFDs() (real []string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		panic(err)
 	}
-	real := 0
 	for _, e := range entries {
 		target, err := os.Readlink("/proc/self/fd/" + e.Name())
 		if err == nil && !strings.Contains(target, "eventpoll") && !strings.Contains(target, "eventfd") {
-			real++
+			real = append(real, target)
 		}
 	}
 	return real

@@ -261,6 +261,7 @@ func (st *stores) close(ctx context.Context) error {
 	if st.unwatch != nil {
 		st.unwatch()
 	}
+	st.watching.Wait()
 	var errs []error
 	if st.group != nil {
 		errs = append(errs, st.group.Close(ctx))
@@ -280,7 +281,6 @@ func (st *stores) close(ctx context.Context) error {
 	if st.sql != nil {
 		errs = append(errs, st.sql.Close(ctx))
 	}
-	st.watching.Wait()
 	if st.unlock != nil {
 		errs = append(errs, st.unlock())
 	}
