@@ -217,6 +217,36 @@ func (st *stores) watch() {
 	if st.embedded == nil {
 		st.watching.Go(func() { st.redisUp.Watch(ctx, watchStep, st.redis.Ping) })
 	}
+	st.watching.Go(func() { st.purge(ctx) })
+}
+
+const (
+	purgeEvery = time.Hour
+	// purgeAfter is how long expired mail is kept: clocks of several daemons differ,
+	// and whoever looks into what went wrong yesterday still finds it.
+	purgeAfter = 24 * time.Hour
+)
+
+// purge deletes expired mail now and then.
+func (st *stores) purge(ctx context.Context) {
+	every := time.NewTicker(purgeEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		deleted, err := st.players.Purge(ctx, time.Now().Add(-purgeAfter).UnixMilli())
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			st.log.Warn("expired mail was not deleted; it is tried again in an hour", zap.Error(err))
+		case deleted > 0:
+			st.log.Info("expired mail deleted", zap.Int("mails", deleted))
+		}
+	}
 }
 
 // ready reports whether the stores that methods need can be reached.
