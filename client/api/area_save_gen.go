@@ -45,9 +45,9 @@ func (c SaveClient) List(ctx context.Context) ([]SaveInfo, error) {
 // Put keeps a value under a key, for the caller alone.
 //
 // The key has 1 to 64 characters; the value is anything of up to 64 KiB as
-// MessagePack, but for ext values such as timestamps (send times as
-// milliseconds): else invalid_argument. A player can have 100 keys: one more is
-// failed_precondition.
+// MessagePack, nested at most 29 deep, but for ext values such as timestamps
+// (send times as milliseconds): else invalid_argument. A player can have 100
+// keys: one more is failed_precondition.
 //
 // With if_version the value is kept only if the save has that version, 0 if there
 // must be none: so two devices do not overwrite each other unseen. Otherwise it

@@ -2,77 +2,19 @@ package handlers_test
 
 import (
 	"math"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"gameserverd/internal/auth"
-	"gameserverd/internal/handlers"
 	authHandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/handlers/duel"
 	"gameserverd/internal/handlers/room"
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/rpctest"
-	"gameserverd/internal/store"
 	"gameserverd/wire"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// start runs the game's own handlers.
-func start(t *testing.T) *rpctest.Server {
-	t.Helper()
-	return rpctest.New(t, func(s *rpctest.Server) []rpc.Method {
-		return handlers.Methods(&handlers.Parts{
-			Peers: s.Peers, Rooms: s.Rooms, Registry: s.Registry,
-			Verifier: auth.Dev{}, Players: store.NewMemory(100),
-			Auth: authHandlers.Options{Heartbeat: 30 * time.Second},
-			Duel: duel.Options{Timeout: 10 * time.Second},
-			Room: room.Options{MaxTextBytes: 10},
-		})
-	})
-}
-
-// login connects a player.
-func login(t *testing.T, s *rpctest.Server, uid uint64) *rpctest.Client {
-	t.Helper()
-	c := s.Connect()
-	c.Must(nil, "auth.login", "dev:"+strconv.FormatUint(uid, 10))
-	return c
-}
-
-// fails holds that a call fails with a code and a message that has the words.
-func fails(t *testing.T, c *rpctest.Client, code wire.Code, words, method string, params ...any) {
-	t.Helper()
-	raw, err := c.Call(method, params...)
-	wantError(t, raw, err, code, words)
-}
-
-func wantError(t *testing.T, raw rpc.Raw, err *rpc.Error, code wire.Code, words string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("got the result %x, want %s: ... %s ...", raw, code, words)
-	} else if err.Code != code || !strings.Contains(err.Message, words) {
-		t.Errorf("got the error %q, want %s: ... %s ...", err, code, words)
-	}
-}
-
-// received holds that a client got these messages since the last time.
-func received(t *testing.T, c *rpctest.Client, want ...string) {
-	t.Helper()
-	var got []string
-	for _, m := range c.Received() {
-		got = append(got, m.String())
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("received %q, want %q", got, want)
-	}
-}
 
 func TestSum(t *testing.T) {
 	c := start(t).Connect()
@@ -128,15 +70,20 @@ func TestSys(t *testing.T) {
 		if m.Concurrent {
 			access += " concurrent"
 		}
+		if m.Durable {
+			access += " durable"
+		}
 		if m.Doc == "" {
 			t.Errorf("%s has no doc", m.Name)
 		}
 		got = append(got, m.Name+access)
 	}
 	want := []string{
-		"auth.login public", "auth.logout public", "duel.challenge login concurrent", "echo public", "player.get login",
-		"room.join login", "room.leave login", "room.say login",
-		"sum public", "sys.methods public", "sys.ping public concurrent", "sys.time public concurrent",
+		"auth.login public", "auth.logout public", "duel.challenge login concurrent", "echo public",
+		"mail.claim login durable", "mail.list login", "player.get login", "player.rename login durable",
+		"rank.around login", "rank.submit login durable", "rank.top login", "room.join login", "room.leave login", "room.say login",
+		"save.delete login durable", "save.get login", "save.list login", "save.put login durable",
+		"shop.buy login durable", "shop.list login", "sum public", "sys.methods public", "sys.ping public concurrent", "sys.time public concurrent",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the methods are %q, want %q", got, want)
@@ -172,24 +119,6 @@ func TestNewestLoginWins(t *testing.T) {
 	}
 	if got := old.Received(); len(got) != 1 || got[0].Method != "sys.closing" || got[0].Params[0].(map[string]any)["code"] != wire.Replaced {
 		t.Errorf("the older connection was told %v", got)
-	}
-}
-
-func TestPlayerBeginsWithTheFirstLogin(t *testing.T) {
-	s := start(t)
-	c := login(t, s, 7)
-	s.Advance(time.Hour)
-	want := map[string]any{
-		"uid": int64(7), "name": "player7", "level": int64(1), "gold": int64(100),
-		"items": map[string]any{}, "created_ms": rpctest.Start.UnixMilli(),
-	}
-	for range 2 {
-		var got any
-		if c.Must(&got, "player.get"); !reflect.DeepEqual(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
-		c.Close()
-		c = login(t, s, 7)
 	}
 }
 
@@ -239,7 +168,7 @@ func TestRoomLimits(t *testing.T) {
 }
 
 // challenge begins a duel of 1 against 2 and returns the offer to 2.
-func challenge(t *testing.T, s *rpctest.Server) (one, two *rpctest.Client, call uint32, offer rpctest.Message) {
+func challenge(t *testing.T, s *server) (one, two *rpctest.Client, call uint32, offer rpctest.Message) {
 	t.Helper()
 	one, two = login(t, s, 1), login(t, s, 2)
 	call = one.Go("duel.challenge", 2)
@@ -270,20 +199,20 @@ func TestDuelAnswers(t *testing.T) {
 func TestDuelRefusals(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		end   func(s *rpctest.Server, two *rpctest.Client, offer uint32)
+		end   func(s *server, two *rpctest.Client, offer uint32)
 		code  wire.Code
 		words string
 	}{
-		{"no answer", func(s *rpctest.Server, _ *rpctest.Client, _ uint32) { s.Advance(10 * time.Second) },
+		{"no answer", func(s *server, _ *rpctest.Client, _ uint32) { s.Advance(10 * time.Second) },
 			rpc.DeadlineExceeded, "player 2 did not answer in time"},
-		{"gone", func(_ *rpctest.Server, two *rpctest.Client, _ uint32) { two.Close() },
+		{"gone", func(_ *server, two *rpctest.Client, _ uint32) { two.Close() },
 			rpc.FailedPrecondition, "player 2 is not online"},
-		{"no method", func(_ *rpctest.Server, two *rpctest.Client, id uint32) {
+		{"no method", func(_ *server, two *rpctest.Client, id uint32) {
 			two.Reply(id, nil, rpc.Errorf(rpc.Unimplemented, "what?"))
 		}, rpc.Unimplemented, "has no duel.offer"},
-		{"wrong type", func(_ *rpctest.Server, two *rpctest.Client, id uint32) { two.Reply(id, "yes", nil) },
+		{"wrong type", func(_ *server, two *rpctest.Client, id uint32) { two.Reply(id, "yes", nil) },
 			rpc.Aborted, "did not answer true or false"},
-		{"error", func(_ *rpctest.Server, two *rpctest.Client, id uint32) {
+		{"error", func(_ *server, two *rpctest.Client, id uint32) {
 			two.Reply(id, nil, rpc.Errorf(rpc.Internal, "injected words"))
 		}, rpc.Aborted, "did not answer true or false"},
 	} {

@@ -5,6 +5,7 @@
 package save
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -29,9 +30,9 @@ type Written struct {
 // Put keeps a value under a key, for the caller alone.
 //
 // The key has 1 to 64 characters; the value is anything of up to 64 KiB as
-// MessagePack, but for ext values such as timestamps (send times as
-// milliseconds): else invalid_argument. A player can have 100 keys: one more is
-// failed_precondition.
+// MessagePack, nested at most 29 deep, but for ext values such as timestamps
+// (send times as milliseconds): else invalid_argument. A player can have 100
+// keys: one more is failed_precondition.
 //
 // With if_version the value is kept only if the save has that version, 0 if there
 // must be none: so two devices do not overwrite each other unseen. Otherwise it
@@ -66,11 +67,12 @@ func checkPut(key string, value rpc.Raw) ([]byte, error) {
 	if err := game.CheckSaveValue(len(value)); err != nil {
 		return nil, err
 	}
-	var kept wire.Raw
-	if err := wire.Unmarshal(value, &kept); err != nil { // the value was validated, so it can be only this
-		return nil, rpc.Errorf(rpc.InvalidArgument, "value must have no MessagePack ext values, such as timestamps: send times as milliseconds")
+	// What could not be sent back is not kept.
+	if _, err := wire.Marshal(Saved{Value: value}); err != nil {
+		return nil, rpc.Errorf(rpc.InvalidArgument,
+			"value must be nested at most 29 deep and have no ext values such as timestamps (send times as milliseconds)")
 	}
-	return kept, nil
+	return bytes.Clone(value), nil
 }
 
 // Saved is a value that was put.

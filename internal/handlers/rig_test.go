@@ -1,0 +1,216 @@
+package handlers_test
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest"
+
+	"gameserverd/internal/auth"
+	"gameserverd/internal/boards"
+	"gameserverd/internal/commit"
+	"gameserverd/internal/future"
+	"gameserverd/internal/game"
+	"gameserverd/internal/handlers"
+	authHandlers "gameserverd/internal/handlers/auth"
+	"gameserverd/internal/handlers/duel"
+	"gameserverd/internal/handlers/mail"
+	"gameserverd/internal/handlers/room"
+	"gameserverd/internal/players"
+	"gameserverd/internal/rpc"
+	"gameserverd/internal/rpctest"
+	"gameserverd/internal/store"
+	"gameserverd/internal/store/schema"
+	"gameserverd/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// server runs the game's own handlers on a database in a file.
+type server struct {
+	*rpctest.Server
+	players *players.Players
+
+	t      *testing.T
+	folder string
+	db     *store.SQL
+	group  *commit.Group
+	boards *boards.Boards
+	ended  bool
+}
+
+// areas are more areas than the game's own, built from the parts.
+type areas func(p *handlers.Parts) []rpc.Method
+
+// start runs a server on a new database.
+func start(t *testing.T, more ...areas) *server {
+	t.Helper()
+	return startIn(t, t.TempDir(), more...)
+}
+
+// startIn runs a server on the database in a folder, as a daemon that starts
+// there.
+func startIn(t *testing.T, folder string, more ...areas) *server {
+	t.Helper()
+	s := &server{t: t, folder: folder}
+	log := zaptest.NewLogger(t, zaptest.Level(zapcore.WarnLevel))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var err error
+	s.db, err = store.OpenSQL(store.SQLOptions{Driver: store.SQLite, DSN: filepath.Join(folder, "game.db"), Timeout: time.Minute, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schema.Up(ctx, s.db, log); err != nil {
+		t.Fatal(err)
+	}
+	s.group = commit.New(commit.Options{DB: s.db, Timeout: time.Minute, Log: log})
+	s.boards = boards.New(boards.Options{Boards: []boards.Board{{Name: "main"}, {Name: "lap", Lowest: true}}, DB: s.db, Log: log})
+	if err := s.boards.Load(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Server = rpctest.New(t, func(r *rpctest.Server) []rpc.Method { return s.build(r, more) })
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *server) build(r *rpctest.Server, more []areas) []rpc.Method {
+	s.players = players.New(players.Options{
+		DB: s.db, Group: s.group, Loops: []players.Loop{r.Loop()}, HomeOf: func(uint64) int { return 0 },
+		New: func(uid uint64, now time.Time) (game.Player, []game.Mail) {
+			return game.NewPlayer(uid, 100, now), nil
+		},
+		Arrived: mail.Arrived(r.Peers),
+		Timeout: 2 * time.Second, Linger: 10 * time.Minute, MaxLingering: 1000, MaxLingeringBytes: 1 << 30,
+		Log: zaptest.NewLogger(s.t, zaptest.Level(zapcore.WarnLevel)), Clock: r.Now,
+	})
+	r.Bound, r.Unbound = s.players.Online, s.players.Offline
+	shop, err := game.ParseShop([]string{"sword:30", "potion:7"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	parts := &handlers.Parts{
+		Peers: r.Peers, Rooms: r.Rooms, Registry: r.Registry, Verifier: auth.Dev{},
+		Players: s.players, Boards: s.boards, SQL: s.db, Shop: shop,
+		Auth: authHandlers.Options{Heartbeat: 30 * time.Second},
+		Duel: duel.Options{Timeout: 10 * time.Second},
+		Room: room.Options{MaxTextBytes: 10},
+	}
+	methods := handlers.Methods(parts)
+	for _, area := range more {
+		methods = append(methods, area(parts)...)
+	}
+	return methods
+}
+
+// stop ends the server in order.
+func (s *server) stop() {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, end := range []func(context.Context) error{s.group.Close, s.players.Close, s.boards.Close, s.db.Close} {
+		if err := end(ctx); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+// restart ends the server and returns one that has only what was stored, at a
+// time that lies d after that of s.
+func (s *server) restart(d time.Duration, more ...areas) *server {
+	s.t.Helper()
+	s.stop()
+	again := startIn(s.t, s.folder, more...)
+	again.Advance(s.Now().Sub(again.Now()) + d)
+	return again
+}
+
+// login connects a player.
+func login(t *testing.T, s *server, uid uint64) *rpctest.Client {
+	t.Helper()
+	c := s.Connect()
+	c.Must(nil, "auth.login", "dev:"+strconv.FormatUint(uid, 10))
+	return c
+}
+
+// wait returns what f resolves to.
+func wait[T any](s *server, f *future.Future[T]) T {
+	s.t.Helper()
+	s.Wait("a future", f.Done)
+	v, err, _ := f.Result()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return v
+}
+
+// send puts a mail with gold and items into a player's box, for an hour.
+func (s *server) send(uid uint64, m game.Mail) {
+	s.t.Helper()
+	m.SentMS, m.ExpiresMS = s.Now().UnixMilli(), s.Now().Add(time.Hour).UnixMilli()
+	if !wait(s, s.players.SendMail(uid, m, "test:"+strconv.FormatInt(m.ID, 10))) {
+		s.t.Errorf("mail %d was sent before", m.ID)
+	}
+}
+
+// fails holds that a call fails with a code and a message that has the words.
+func fails(t *testing.T, c *rpctest.Client, code wire.Code, words, method string, params ...any) {
+	t.Helper()
+	raw, err := c.Call(method, params...)
+	wantError(t, raw, err, code, words)
+}
+
+func wantError(t *testing.T, raw rpc.Raw, err *rpc.Error, code wire.Code, words string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("got the result %x, want %s: ... %s ...", raw, code, words)
+	} else if err.Code != code || !strings.Contains(err.Message, words) {
+		t.Errorf("got the error %q, want %s: ... %s ...", err, code, words)
+	}
+}
+
+// received holds that a client got these messages since the last time.
+func received(t *testing.T, c *rpctest.Client, want ...string) {
+	t.Helper()
+	var got []string
+	for _, m := range c.Received() {
+		got = append(got, m.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("received %q, want %q", got, want)
+	}
+}
+
+// everything is all that the tables have of the game, by table: what a refused
+// call leaves as it was.
+func (s *server) everything() map[string]any {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	all := make(map[string]any)
+	for table, query := range map[string]string{
+		"players": `SELECT * FROM players ORDER BY uid`,
+		"names":   `SELECT * FROM names ORDER BY name_key`,
+		"saves":   `SELECT * FROM saves ORDER BY uid, save_key`,
+		"mail":    `SELECT * FROM mail ORDER BY uid, id`,
+		"claims":  `SELECT * FROM claims ORDER BY uid, id`,
+		"ranks":   `SELECT * FROM ranks ORDER BY uid, board`,
+	} {
+		rows, err := s.db.FetchAllContext(ctx, query)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all[table] = rows
+	}
+	return all
+}
