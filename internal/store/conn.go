@@ -92,26 +92,30 @@ func (c *Conn) exec(ctx context.Context, query string, args []any, run func(cont
 		return Result{}, err
 	}
 	defer c.release()
-	before := c.within
-	c.within = before || kind == begins // from here on: nobody knows how far a BEGIN comes that is not answered
+	if kind == begins {
+		c.within = true // nobody knows how far a BEGIN comes that is not answered
+	}
 	result, err := run(ctx, args)
-	if kind != plain && c.s.driver == SQLite && err != nil && strings.Contains(err.Error(), "no transaction is active") {
-		c.within = false // SQLite has rolled back by itself, after an error that its caller was told
+	if kind != plain && noTransaction(err) {
+		c.within = false // SQLite has rolled back by itself, after an error that was returned then
 		if kind == rollsBack {
 			return Result{}, nil
 		}
 	}
 	err = c.ended(ctx, query, err)
-	switch {
-	case err == nil && (kind == commits || kind == rollsBack):
-		c.within = false
-	case err != nil && kind == begins && !c.lost:
+	if err == nil && (kind == commits || kind == rollsBack) || err != nil && kind == begins && !c.lost {
 		c.within = false
 	}
 	if err != nil {
 		return Result{}, err
 	}
 	return resultOf(result), nil
+}
+
+// noTransaction tells whether err is SQLite's for a transaction that is to be ended and is not open.
+func noTransaction(err error) bool {
+	_, ok := sqliteCode(err)
+	return ok && strings.Contains(err.Error(), "no transaction is active")
 }
 
 func resultOf(r sql.Result) Result {
@@ -123,12 +127,12 @@ func resultOf(r sql.Result) Result {
 // ready is what precedes every statement: it is refused if the connection is gone or an argument is wrong, and waits for the gate if
 // it writes.
 func (c *Conn) ready(ctx context.Context, query string, args []any, writes bool) ([]any, error) {
-	if c.closed || c.lost {
-		return nil, unavailable("the store did not answer", fmt.Errorf("%w: %w", driver.ErrBadConn, errConnGone))
+	if err := c.usable(ctx); err != nil {
+		return nil, err
 	}
-	args, err := checkArgs(args)
+	args, err := c.s.check(query, args)
 	if err != nil {
-		return nil, &statementError{query, err}
+		return nil, err
 	}
 	if writes && c.s.gate != nil && !c.holds {
 		select {
@@ -138,15 +142,22 @@ func (c *Conn) ready(ctx context.Context, query string, args []any, writes bool)
 			return nil, notBegun(ctx)
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		c.release()
-		return nil, notBegun(ctx)
-	}
 	if c.started != nil {
 		c.started()
 		c.started = nil
 	}
 	return args, nil
+}
+
+// usable tells whether a statement can begin.
+func (c *Conn) usable(ctx context.Context) error {
+	if c.closed || c.lost {
+		return unavailable("the store did not answer", fmt.Errorf("%w: %w", driver.ErrBadConn, errConnGone))
+	}
+	if ctx.Err() != nil {
+		return notBegun(ctx)
+	}
+	return nil
 }
 
 // notBegun is the error of a statement whose ctx ended before the database saw it.
@@ -225,7 +236,7 @@ func (c *Conn) Each(ctx context.Context, query string, args []any, fn func(Row) 
 
 // Prepare prepares a statement on this connection. Any goroutine, one at a time.
 func (c *Conn) Prepare(ctx context.Context, query string) (*Stmt, error) {
-	if _, err := c.ready(ctx, query, nil, false); err != nil {
+	if err := c.usable(ctx); err != nil {
 		return nil, err
 	}
 	if controlOf(query) != plain {
@@ -250,10 +261,11 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	if c.within && !c.lost {
+		// Not by Rollback: the driver may have ended the connection with the last statement's ctx, which says nothing about the server.
 		ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
-		err := c.Rollback(ctx)
+		_, err := c.conn.ExecContext(ctx, "ROLLBACK")
 		cancel()
-		c.lost = c.lost || err != nil
+		c.lost = err != nil && !noTransaction(err)
 	}
 	if c.lost {
 		c.Discard()
@@ -272,6 +284,12 @@ func (c *Conn) Close() error {
 func (c *Conn) Discard() {
 	if c.closed {
 		return
+	}
+	if c.s.driver == SQLite {
+		// database/sql does not know the statements of a Conn, and SQLite keeps the files of a connection open that has any left.
+		for st := range c.stmts {
+			_ = st.prepared.Close()
+		}
 	}
 	// database/sql ends a connection of which this is said.
 	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })

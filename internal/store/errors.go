@@ -23,10 +23,10 @@ import (
 const retryAfter = time.Second
 
 var (
-	errTimeout   = errors.New("no answer in time")
-	errNotBegun  = errors.New("it was not begun")
-	errClosed    = errors.New("the store is closed")
-	errGoexit    = errors.New("store: the function ended its goroutine")
+	errTimeout  = errors.New("no answer in time")
+	errNotBegun = errors.New("it was not begun")
+	errClosed   = errors.New("the store is closed")
+	errGoexit   = errors.New("store: the function ended its goroutine")
 )
 
 // failure is an error that ends at clients as a *wire.Error, and keeps its cause for IsLost and IsRetryable. The cause stays out of

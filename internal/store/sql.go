@@ -157,12 +157,12 @@ func (s *SQL) FetchAllContext(ctx context.Context, query string, args ...any) ([
 }
 
 func (s *SQL) exec(ctx context.Context, query string, args []any) *future.Future[Result] {
-	args, err := checkArgs(args)
+	args, err := s.check(query, args)
 	if err == nil && controlOf(query) != plain {
-		err = errControl
+		err = &statementError{query, errControl}
 	}
 	if err != nil {
-		return future.Failed[Result](&statementError{query, err})
+		return future.Failed[Result](err)
 	}
 	return submit(s.write, ctx, s.timeout, s.late, func(c *call) (result Result, err error) {
 		err = retry(c.ctx, func() error {
@@ -191,9 +191,9 @@ func (s *SQL) execOnce(c *call, query string, args []any) (Result, error) {
 }
 
 func (s *SQL) fetchOne(ctx context.Context, query string, args []any) *future.Future[Row] {
-	args, err := checkArgs(args)
+	args, err := s.check(query, args)
 	if err != nil {
-		return future.Failed[Row](&statementError{query, err})
+		return future.Failed[Row](err)
 	}
 	return submit(s.read, ctx, s.timeout, s.late, func(c *call) (Row, error) {
 		rows, err := s.fetch(c, query, args, 1)
@@ -202,9 +202,9 @@ func (s *SQL) fetchOne(ctx context.Context, query string, args []any) *future.Fu
 }
 
 func (s *SQL) fetchAll(ctx context.Context, query string, args []any) *future.Future[[]Row] {
-	args, err := checkArgs(args)
+	args, err := s.check(query, args)
 	if err != nil {
-		return future.Failed[[]Row](&statementError{query, err})
+		return future.Failed[[]Row](err)
 	}
 	return submit(s.read, ctx, s.timeout, s.late, func(c *call) ([]Row, error) {
 		return s.fetch(c, query, args, MaxRows)

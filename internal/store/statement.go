@@ -47,9 +47,45 @@ func controlOf(query string) control {
 
 var errControl = errors.New("a transaction is begun and ended by Transact, or on a Conn")
 
-// checkArgs returns the arguments as both drivers take them, or an error that names the position and the type of the first that one
-// of them does not take, or takes differently: times, structs, pointers, floats that are not numbers, integers over 2^63-1. A nil
-// []byte becomes an empty one, as SQLite has it; MySQL would make it NULL.
+// placeholders counts the ? of a statement that stand for arguments: those outside of quotes and comments.
+func placeholders(query string) (n int) {
+	for query != "" {
+		begin, end := query[:1], ""
+		switch {
+		case begin == "?":
+			n++
+		case begin == "'" || begin == `"` || begin == "`":
+			end = begin
+		case strings.HasPrefix(query, "--"):
+			begin, end = "--", "\n"
+		case strings.HasPrefix(query, "/*"):
+			begin, end = "/*", "*/"
+		}
+		query = query[len(begin):]
+		if end != "" {
+			_, query, _ = strings.Cut(query, end)
+		}
+	}
+	return n
+}
+
+// check returns the arguments as both drivers take them, or what is wrong with them, without their values: there are more or fewer
+// than placeholders, which SQLite would not mind, or one of the drivers does not take one's type, or takes it differently.
+func (s *SQL) check(query string, args []any) ([]any, error) {
+	args, err := checkArgs(args)
+	if err == nil && s.driver == SQLite {
+		if want := placeholders(query); want != len(args) {
+			err = fmt.Errorf("%d arguments for %d placeholders", len(args), want)
+		}
+	}
+	if err != nil {
+		return nil, &statementError{query, err}
+	}
+	return args, nil
+}
+
+// checkArgs returns an error for the first argument that is a time, a struct, a pointer, a float that is not a number, an integer over
+// 2^63-1 or the like. A nil []byte becomes an empty one, as SQLite has it; MySQL would make it NULL.
 func checkArgs(args []any) ([]any, error) {
 	var changed []any
 	for i, arg := range args {
@@ -68,15 +104,15 @@ func checkArgs(args []any) ([]any, error) {
 			if v <= math.MaxInt64 {
 				continue
 			}
-			return nil, fmt.Errorf("store: argument %d is over 2^63-1", i+1)
+			return nil, fmt.Errorf("argument %d is over 2^63-1", i+1)
 		case float64:
 			if !math.IsNaN(v) && !math.IsInf(v, 0) {
 				continue
 			}
-			return nil, fmt.Errorf("store: argument %d is not a number", i+1)
+			return nil, fmt.Errorf("argument %d is not a number", i+1)
 		}
 		if !simple(arg) {
-			return nil, fmt.Errorf("store: argument %d has the type %T, which no column takes", i+1, arg)
+			return nil, fmt.Errorf("argument %d has the type %T, which no column takes", i+1, arg)
 		}
 	}
 	if changed != nil {
