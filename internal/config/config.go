@@ -145,6 +145,9 @@ func (c *Config) SQLDSN() string {
 	return c.Store.SQL.DSN
 }
 
+// SQLPlace is SQLDSN for people: without a password. Any goroutine.
+func (c *Config) SQLPlace() string { return redact(c.SQLDSN()) }
+
 // ShopItem is one thing that is sold.
 type ShopItem struct {
 	Item  string // 1 to 64 characters of a-z, 0-9, _, . and -

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -35,37 +36,53 @@ func Load(path string) (*Config, error) {
 	return parse(path, raw)
 }
 
+// LoadFile is Load without the environment: where two files are compared, that
+// would be stronger than both. Any goroutine.
+func LoadFile(path string) (*Config, error) {
+	raw, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseFile(path, raw, nil)
+}
+
 // parse is Load with the file in memory.
 func parse(path string, raw []byte) (*Config, error) {
+	environment := map[string]string{}
+	for _, entry := range os.Environ() {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, envPrefix) {
+			environment[name] = value
+		}
+	}
+	return parseFile(path, raw, environment)
+}
+
+// parseFile reads the file, and the environment's variables with our prefix.
+func parseFile(path string, raw []byte, environment map[string]string) (*Config, error) {
 	v := viper.New()
-	v.AllowEmptyEnv(true) // GAMESERVERD_LISTEN_ADMIN= turns the admin server off
 	v.SetConfigType("yaml")
 	for _, f := range fields() {
 		v.SetDefault(f.key, f.def)
-		if err := v.BindEnv(f.key, f.env()); err != nil {
-			return nil, err
-		}
 	}
 	scan := scanner{path: path, lines: map[string]string{}, values: map[string]any{}}
 	scan.document(raw)
 	if err := v.MergeConfigMap(scan.values); err != nil {
 		return nil, err
 	}
-	problems := append(scan.problems, unknownEnv()...)
+	problems := append(scan.problems, unknownEnv(environment)...)
 
 	// Values are taken key by key rather than unmarshalled together, so that
 	// every bad one is found, and said in our words.
 	c := Default()
 	c.sources = map[string]string{}
 	for _, f := range fields() {
-		where := scan.lines[f.key]
-		if _, ok := os.LookupEnv(f.env()); ok {
-			where = f.env()
+		where, value := scan.lines[f.key], v.Get(f.key)
+		if set, ok := environment[f.env()]; ok { // also when it is empty: GAMESERVERD_LISTEN_ADMIN= turns the admin server off
+			where, value = f.env(), set
 		}
 		if where == "" || problems.has(f.key, where) {
 			continue
 		}
-		value := v.Get(f.key)
 		if !f.set(c, value) {
 			problems = append(problems, Problem{Key: f.key, Value: f.show(value), Where: where, Allowed: f.allowed()})
 			continue
@@ -158,18 +175,18 @@ func read(path string) ([]byte, error) {
 
 // unknownEnv reports variables with our prefix that name no key: most likely a
 // setting that someone believes to be in force.
-func unknownEnv() (problems Problems) {
+func unknownEnv(environment map[string]string) (problems Problems) {
 	var known []string // without the prefix, which must not count as likeness
 	for _, f := range fields() {
 		known = append(known, strings.TrimPrefix(f.env(), envPrefix))
 	}
-	for _, entry := range os.Environ() {
-		name, value, _ := strings.Cut(entry, "=")
-		rest, ours := strings.CutPrefix(name, envPrefix)
-		if !ours || slices.Contains(known, rest) {
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		rest := strings.TrimPrefix(name, envPrefix)
+		if slices.Contains(known, rest) {
 			continue
 		}
-		p := Problem{Key: name, Value: show(redact(value)), Where: "environment", Allowed: noSuchKey} // redact: it may be a misspelt dsn
+		// Redacted: it may be a misspelt dsn.
+		p := Problem{Key: name, Value: show(redact(environment[name])), Where: "environment", Allowed: noSuchKey}
 		if near := nearest.Name(rest, known); near != "" {
 			p.Nearest = envPrefix + near
 		}

@@ -211,8 +211,29 @@ func TestSQLDSN(t *testing.T) {
 		t.Errorf("by default %q", got)
 	}
 	c.Store.SQL.DSN = "/else/where.db"
-	if got := c.SQLDSN(); got != "/else/where.db" {
-		t.Errorf("with a DSN %q", got)
+	if got := c.SQLDSN(); got != "/else/where.db" || c.SQLPlace() != got {
+		t.Errorf("with a DSN %q, called %q", got, c.SQLPlace())
+	}
+	c.Store.SQL = SQL{Driver: "mysql", DSN: "u:secret@/db"}
+	if c.SQLDSN() != "u:secret@/db" || c.SQLPlace() != "u:***@/db" {
+		t.Errorf("with a password %q, called %q", c.SQLDSN(), c.SQLPlace())
+	}
+}
+
+func TestLoadFileDoesNotReadTheEnvironment(t *testing.T) {
+	file := write(t, "data_dir: here\nlog: {level: warn}\n")
+	t.Setenv("GAMESERVERD_DATA_DIR", "there")
+	t.Setenv("GAMESERVERD_LOG_LEVEL", "loud")
+	t.Setenv("GAMESERVERD_NONSENSE", "1")
+	c, err := LoadFile(file)
+	if err != nil || c.DataDir != "here" || c.Log.Level != "warn" || c.Loop.Workers != 64 {
+		t.Errorf("loaded %+v, error %v", c, err)
+	}
+	if c.sources["data_dir"] != file+":1" {
+		t.Errorf("data_dir comes from %s", c.sources["data_dir"])
+	}
+	if _, err := LoadFile(filepath.Join(t.TempDir(), "absent.yaml")); err == nil {
+		t.Error("an absent file was loaded")
 	}
 }
 
