@@ -34,7 +34,7 @@ func isPath(s string) bool { return s != "" && len(s) < maxPath && !strings.Cont
 
 // redisSchemes are what a Redis URL begins with; internal/store says what
 // follows.
-var redisSchemes = []string{"redis://", "rediss://", "unix://", "redis-sentinel://", "redis-cluster://"}
+var redisSchemes = []string{"redis://", "rediss://", "unix://", "redis+unix://", "redis-sentinel://", "rediss-sentinel://", "redis-cluster://", "rediss-cluster://"}
 
 func isRedisURL(s string) bool {
 	if s == "embedded" {

@@ -62,6 +62,7 @@ func TestAcceptedOfStoreAndGame(t *testing.T) {
 		}, []int{3, 4, 5, 500}},
 		{"store: {sql: }", dsn, ""},
 		{"store: {redis: {url: 'rediss://:p@h'}}", redisURL, "rediss://:p@h"},
+		{"store: {redis: {url: 'rediss-cluster://a:1,b:2'}}", redisURL, "rediss-cluster://a:1,b:2"},
 		{"store: {redis: {url: unix:///run/redis.sock}}", redisURL, "unix:///run/redis.sock"},
 		{"store: {linger_bytes: 1GiB}", func(c *Config) any { return c.Store.LingerBytes }, int64(1 << 30)},
 		{"game: {mail_ttl: 36h}", func(c *Config) any { return c.Game.MailTTL }, 36 * time.Hour},
@@ -95,7 +96,7 @@ func TestRefusedOfStoreAndGame(t *testing.T) {
 		names  = `board, or board:lowest where the lowest score is the best; one, a list or none, no board twice; a board is 1 to 64 characters of a-z, 0-9, _, . and -`
 		server = `user:password@tcp(host:3306)/database or user:password@unix(/path)/database while store.sql.driver is mysql`
 		file   = `a file's path, or "" for one in data_dir, while store.sql.driver is sqlite; a server needs store.sql.driver mysql`
-		redis  = `embedded, or a URL such as redis://user:password@host:6379/0; it begins with redis://, rediss://, unix://, redis-sentinel://, redis-cluster://`
+		redis  = `embedded, or a URL such as redis://user:password@host:6379/0; it begins with redis://, rediss://, unix://, redis+unix://, redis-sentinel://, rediss-sentinel://, redis-cluster://, rediss-cluster://`
 	)
 	for _, c := range []struct{ yaml, want string }{
 		{"data_dir: ''", `data_dir: "" (f:1): allowed: a folder's path`},
