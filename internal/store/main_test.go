@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 // rig is an SQL over one of the databases, and the log of its health.
 type rig struct {
 	*SQL
+	dsn    string
 	health *Health
 	logs   *observer.ObservedLogs
 }
@@ -56,7 +57,7 @@ func openRig(t testing.TB, driver, dsn string, change func(*SQLOptions)) *rig {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return &rig{s, health, logs}
+	return &rig{s, dsn, health, logs}
 }
 
 // eachStore runs fn over both databases.

@@ -302,17 +302,30 @@ func (s *SQL) outcome(ctx context.Context, query string, err error) error {
 		s.health.Ok()
 		return nil
 	case IsLost(err):
-		if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
-			return &callerGone{cause, nil}
-		}
-		s.health.Failed(errors.New(withoutValues(err)))
-		return unavailable("the store cannot be reached", err)
+		return s.gone(ctx, err)
 	}
 	s.health.Ok() // it has answered
 	if IsRetryable(err) {
 		return unavailable("the store has too many changes of the same rows; nothing was changed", err)
 	}
 	return &statementError{query, err}
+}
+
+// gone is outcome's for an error that IsLost.
+func (s *SQL) gone(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if cause != nil && cause != errTimeout {
+		return &callerGone{cause, nil}
+	}
+	s.health.Failed(errors.New(withoutValues(err)))
+	var connecting *connectError
+	switch {
+	case errors.As(err, &connecting):
+		return unavailable("the store cannot be reached; nothing was changed", err)
+	case cause == errTimeout:
+		return unavailable("the store did not answer in time; the outcome is not known", errTimeout)
+	}
+	return unavailable("the store was lost; the outcome is not known", err)
 }
 
 // retry runs fn again, after a few milliseconds, while its error is of those after which that may help.
