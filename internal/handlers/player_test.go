@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"reflect"
@@ -75,6 +76,11 @@ func TestRename(t *testing.T) {
 			t.Errorf("refused renames changed %v into %v", before, after)
 		}
 	}
+	stored := s.stored()
+	one.Must(nil, "player.rename", "Alice")
+	if s.stored() != stored {
+		t.Error("to rename to the name that one has was a change")
+	}
 	taken(s, two, "Alice", "aLICE", " alice ", "Ａlice", "al\u200bice")
 	renamed(t, two, "x") // which one has given up
 	taken(s, one, "X")
@@ -86,6 +92,20 @@ func TestRename(t *testing.T) {
 	taken(s, two, "alice")
 	renamed(t, one, "Bob")
 	renamed(t, two, "alice")
+}
+
+// A name that is taken is refused by a read: nothing has to be stored for it.
+func TestTakenNameCostsNoCommit(t *testing.T) {
+	s := start(t)
+	login(t, s, 1).Must(nil, "player.rename", "Alice")
+	c := login(t, s, 2)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.group.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, c, rpc.AlreadyExists, "is taken", "player.rename", "ALICE")
+	fails(t, c, rpc.Unavailable, "", "player.rename", "Bob")
 }
 
 func TestDefaultNamesAreNotForOthers(t *testing.T) {

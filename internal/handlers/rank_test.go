@@ -45,8 +45,12 @@ func TestRank(t *testing.T) {
 	}
 	submit(t, one, "main", 10, 1, 10)
 	submit(t, two, "main", 20, 1, 20)
+	stored := s.stored()
 	submit(t, one, "main", 9, 2, 10) // keeps the best
 	submit(t, one, "main", 10, 2, 10)
+	if s.stored() != stored {
+		t.Error("a score that is not better was a change")
+	}
 	s.Advance(time.Second)
 	submit(t, three, "main", 20, 2, 20) // equal: two came first
 	submit(t, two, "main", 20, 1, 20)   // and stays

@@ -191,6 +191,9 @@ func received(t *testing.T, c *rpctest.Client, want ...string) {
 	}
 }
 
+// stored is how many changes were committed.
+func (s *server) stored() int64 { return s.group.Stats().Changes }
+
 // everything is all that the tables have of the game, by table: what a refused
 // call leaves as it was.
 func (s *server) everything() map[string]any {

@@ -87,7 +87,7 @@ func TestSaveVersions(t *testing.T) {
 			Version int64 `msgpack:"version"`
 		}
 		if err == nil || err.Data == nil || wire.Unmarshal(err.Data.(wire.Raw), &data) != nil || data.Version != current {
-			t.Errorf("%s %v: %v with data %x, want version %d", method, params, err, err.Data, current)
+			t.Fatalf("%s %v: %+v, want version %d", method, params, err, current)
 		}
 		if after := s.everything(); !reflect.DeepEqual(after, before) {
 			t.Errorf("%s %v changed %v into %v", method, params, before, after)

@@ -20,7 +20,7 @@ func Methods(h *Handlers) []rpc.Method {
 			},
 			Result:  "nil",
 			Durable: true,
-			Where:   "internal/handlers/save/save.go:123",
+			Where:   "internal/handlers/save/save.go:120",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(1, 2); err != nil {
 					return nil, err
@@ -49,7 +49,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "key", Type: "str"},
 			},
 			Result: "Saved {value any, version int}",
-			Where:  "internal/handlers/save/save.go:86",
+			Where:  "internal/handlers/save/save.go:83",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(1, 1); err != nil {
 					return nil, err
@@ -67,7 +67,7 @@ func Methods(h *Handlers) []rpc.Method {
 			Name:   "save.list",
 			Doc:    "List describes all saves of the caller, sorted by key.",
 			Result: "array of Info {key str, version int, size int, updated_ms int}",
-			Where:  "internal/handlers/save/save.go:105",
+			Where:  "internal/handlers/save/save.go:102",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(0, 0); err != nil {
 					return nil, err
@@ -90,7 +90,7 @@ func Methods(h *Handlers) []rpc.Method {
 			},
 			Result:  "Written {version int}",
 			Durable: true,
-			Where:   "internal/handlers/save/save.go:46",
+			Where:   "internal/handlers/save/save.go:45",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(2, 3); err != nil {
 					return nil, err

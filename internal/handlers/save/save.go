@@ -5,7 +5,6 @@
 package save
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
@@ -44,12 +43,12 @@ type Written struct {
 //
 //rpc:durable
 func (h *Handlers) Put(c *rpc.Call, key string, value rpc.Raw, ifVersion *int64) *future.Future[Written] {
-	kept, err := checkPut(key, value)
-	if err != nil {
+	if err := checkPut(key, value); err != nil {
 		return future.Failed[Written](err)
 	}
+	// The value is a copy, since the method returns a future: it can be kept.
 	return players.Change(h.players, c.UID(), func(d *players.Draft) (Written, error) {
-		s, err := game.PutSave(d.State().Saves, key, kept, ifVersion, d.Now().UnixMilli())
+		s, err := game.PutSave(d.State().Saves, key, value, ifVersion, d.Now().UnixMilli())
 		if err != nil {
 			return Written{}, err
 		}
@@ -58,21 +57,19 @@ func (h *Handlers) Put(c *rpc.Call, key string, value rpc.Raw, ifVersion *int64)
 	})
 }
 
-// checkPut returns a copy of the value, which itself lies in the connection's
-// buffer.
-func checkPut(key string, value rpc.Raw) ([]byte, error) {
+func checkPut(key string, value rpc.Raw) error {
 	if err := game.CheckSaveKey(key); err != nil {
-		return nil, err
+		return err
 	}
 	if err := game.CheckSaveValue(len(value)); err != nil {
-		return nil, err
+		return err
 	}
 	// What could not be sent back is not kept.
 	if _, err := wire.Marshal(Saved{Value: value}); err != nil {
-		return nil, rpc.Errorf(rpc.InvalidArgument,
+		return rpc.Errorf(rpc.InvalidArgument,
 			"value must be nested at most 29 deep and have no ext values such as timestamps (send times as milliseconds)")
 	}
-	return bytes.Clone(value), nil
+	return nil
 }
 
 // Saved is a value that was put.
