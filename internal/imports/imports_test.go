@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"internal/commit":   {"internal/future", "internal/store", "wire"},
 	"internal/players":  {"internal/commit", "internal/future", "internal/game", "internal/store", "wire"},
 	"internal/boards":   {"internal/future", "internal/store", "wire"},
-	"internal/handlers": {"internal/boards", "internal/future", "internal/game", "internal/handlers/", "internal/players", "internal/rpc", "internal/store", "wire"},
+	"internal/handlers": {"internal/boards", "internal/commit", "internal/future", "internal/game", "internal/handlers/", "internal/players", "internal/rpc", "internal/store", "wire"},
 	"internal/config":   {"internal/nearest"},
 	"internal/admin":    {},
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/future", "internal/game",
