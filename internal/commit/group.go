@@ -81,20 +81,19 @@ type Group struct {
 }
 
 // New starts a Group. It does not connect: that is part of the first batch. Its goroutine ends with Close.
-func New(o Options) *Group {
-	return start(o, func(ctx context.Context) (session, error) {
+func New(o Options) *Group { return start(o, func(s session) session { return s }) }
+
+// start is New with something around every session, for tests.
+func start(o Options, around func(session) session) *Group {
+	o.setDefaults()
+	g := &Group{o: o, writer: rand.Int64(), ended: make(chan struct{}), queue: newQueue()}
+	g.connect = func(ctx context.Context) (session, error) {
 		conn, err := o.DB.Conn(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return &prepared{conn: conn, statements: make(map[*statement]*store.Stmt)}, nil
-	})
-}
-
-// start is New with another way to the store, for tests.
-func start(o Options, connect func(context.Context) (session, error)) *Group {
-	o.setDefaults()
-	g := &Group{o: o, connect: connect, writer: rand.Int64(), ended: make(chan struct{}), queue: newQueue()}
+		return around(&prepared{conn: conn, statements: make(map[*statement]*store.Stmt)}), nil
+	}
 	g.changed = sync.NewCond(&g.mu)
 	g.ctx, g.giveUp = context.WithCancel(context.Background())
 	go newRunner(g).run()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"reflect"
 	"slices"
 )
 
@@ -131,6 +132,8 @@ func (c *Change) prepare(maxRow, maxChange int) error {
 		return fmt.Errorf("commit: fence %d", c.Fence)
 	case c.Home == nil || c.Done == nil:
 		return fmt.Errorf("commit: a change needs Home and Done")
+	case !reflect.TypeOf(c.Home).Comparable():
+		return fmt.Errorf("commit: a Home of type %T, which cannot be compared", c.Home)
 	case c.Fence != Take && len(c.Rows) == 0:
 		return fmt.Errorf("commit: a change without rows")
 	}
