@@ -43,19 +43,19 @@ func BenchmarkMemoryPut(b *testing.B) {
 	m := filled()
 	b.Run("better", func(b *testing.B) {
 		r := rand.New(rand.NewPCG(3, 4))
-		for i := range b.N {
-			m.put(Entry{UID: anyUID(r), Name: "somebody", Score: 1<<30 + int64(i), Came: 1})
+		for i := int64(0); b.Loop(); i++ {
+			m.put(Entry{UID: anyUID(r), Name: "somebody", Score: 1<<30 + i, Came: 1})
 		}
 	})
 	b.Run("worse", func(b *testing.B) {
 		r := rand.New(rand.NewPCG(3, 4))
-		for range b.N {
+		for b.Loop() {
 			m.put(Entry{UID: anyUID(r), Name: "somebody", Score: -1, Came: 1})
 		}
 	})
 	b.Run("new", func(b *testing.B) {
 		r := rand.New(rand.NewPCG(3, 4))
-		for range b.N {
+		for b.Loop() {
 			m.put(Entry{UID: r.Uint64(), Name: "somebody", Score: r.Int64N(1 << 30), Came: 1})
 		}
 	})
@@ -63,7 +63,7 @@ func BenchmarkMemoryPut(b *testing.B) {
 
 func BenchmarkMemoryRank(b *testing.B) {
 	m, r := filled(), rand.New(rand.NewPCG(5, 6))
-	for range b.N {
+	for b.Loop() {
 		m.live.rankOf(anyUID(r))
 	}
 }
@@ -73,7 +73,7 @@ func BenchmarkMemoryTop(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m := filled()
 			b.ReportAllocs()
-			for range b.N {
+			for b.Loop() {
 				m.top(n)
 			}
 		})
@@ -85,7 +85,7 @@ func BenchmarkMemoryAround(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m, r := filled(), rand.New(rand.NewPCG(7, 8))
 			b.ReportAllocs()
-			for range b.N {
+			for b.Loop() {
 				m.around(anyUID(r), n)
 			}
 		})
@@ -113,6 +113,7 @@ func BenchmarkMemoryTopUnderLoad(b *testing.B) {
 			puts.Add(1)
 		}
 	}()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			m.top(100)
@@ -126,7 +127,7 @@ func BenchmarkMemoryTopUnderLoad(b *testing.B) {
 
 // BenchmarkMemoryFill makes the index of a million rows that are there: what Load costs beside SQL.
 func BenchmarkMemoryFill(b *testing.B) {
-	for range b.N {
+	for b.Loop() {
 		m := newMemory(Board{Name: "main"})
 		if err := m.fill(context.Background(), synthetic(million)); err != nil {
 			b.Fatal(err)
@@ -145,11 +146,9 @@ func BenchmarkMemoryHeap(b *testing.B) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	b.ResetTimer()
-	for range b.N {
+	for b.Loop() {
 		runtime.GC()
 	}
-	b.StopTimer()
 	var gc debug.GCStats
 	debug.ReadGCStats(&gc)
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/million, "B/entry")

@@ -63,8 +63,15 @@ func New(o Options) *Boards {
 		o.Log = zap.NewNop()
 	}
 	b := &Boards{db: o.DB, log: o.Log, indexes: make(map[string]index), boards: slices.Clone(o.Boards)}
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Second
+	}
 	for _, board := range b.boards {
-		b.indexes[board.Name] = newMemory(board)
+		if o.Redis == nil {
+			b.indexes[board.Name] = newMemory(board)
+		} else {
+			b.indexes[board.Name] = newRemote(o, board, b.readBoard(board))
+		}
 	}
 	return b
 }

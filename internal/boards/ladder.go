@@ -19,12 +19,12 @@ func newLadder(lowest bool) *ladder {
 }
 
 func (l *ladder) placeOf(e Entry) place {
-	return place{order: l.signed(e.Score), came: e.Came, uid: e.UID}
+	return place{order: signed(e.Score, l.lowest), came: e.Came, uid: e.UID}
 }
 
-// signed turns a score into its order and back.
-func (l *ladder) signed(score int64) int64 {
-	if l.lowest {
+// signed turns a score into its order, and back: the lowest order is ahead.
+func signed(score int64, lowest bool) int64 {
+	if lowest {
 		return score
 	}
 	return -score
@@ -118,7 +118,7 @@ func (l *ladder) rows(rows []Ranked, before, n int) []Ranked {
 	l.order.each(before, n, func(ref uint32) {
 		before++
 		r := l.records.at(ref)
-		rows = append(rows, Ranked{Rank: int64(before), UID: r.uid, Score: l.signed(r.order)})
+		rows = append(rows, Ranked{Rank: int64(before), UID: r.uid, Score: signed(r.order, l.lowest)})
 		text = append(text, l.names.get(r.name)...)
 		ends = append(ends, int32(len(text)))
 	})

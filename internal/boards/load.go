@@ -3,6 +3,7 @@ package boards
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -19,36 +20,33 @@ const queryCount = `SELECT COUNT(*) FROM ranks WHERE board = ?`
 const queryBoard = `SELECT r.uid, r.score, r.came, COALESCE(p.name, '') AS name FROM ranks r LEFT JOIN players p ON p.uid = r.uid
 WHERE +r.board = ? ORDER BY r.uid`
 
-// progressEvery is after how many rows Load tells how far it has come.
-const progressEvery = 10_000
+// progressEvery is how often Load tells how far it has come.
+const progressEvery = 500 * time.Millisecond
 
-// Load reads all boards from SQL and returns when their indexes hold every row. It calls progress, unless nil, now and then with the
-// rows that were read and about how many there are. It may be called again, after an error or to make an index anew; the boards can be
-// used meanwhile. Any goroutine; it blocks.
+// Load reads all boards from SQL and returns when their indexes hold every row. It calls progress, unless nil, at the beginning, twice a
+// second and at the end, with the rows that were read and about how many there are. It fails when SQL cannot be read, or Redis not
+// written, and may be called again, then or at any time to make the indexes anew; the boards can be used meanwhile. Any goroutine; it
+// blocks.
 func (b *Boards) Load(ctx context.Context, progress func(rows, of int64)) error {
-	var of int64
-	for _, board := range b.boards {
-		row, err := b.db.FetchOneContext(ctx, queryCount, board.Name)
-		if err != nil {
-			return fmt.Errorf("boards: counting the rows of %s: %w", board.Name, err)
-		}
-		var n int64
-		if err := row.Scan(&n); err != nil {
-			return fmt.Errorf("boards: counting the rows of %s: %w", board.Name, err)
-		}
-		of += n
-	}
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
-	rows := int64(0)
+	of, err := b.count(ctx)
+	if err != nil {
+		return err
+	}
+	var rows int64
 	progress(rows, of)
+	told := time.Now()
 	for _, board := range b.boards {
 		read := b.readBoard(board)
+		before := rows
 		counted := func(ctx context.Context, row func(Entry) error) error {
+			rows = before // it may have been begun before
 			return read(ctx, func(e Entry) error {
-				if rows++; rows%progressEvery == 0 {
+				if rows++; rows%1000 == 0 && time.Since(told) >= progressEvery {
 					progress(rows, max(rows, of))
+					told = time.Now()
 				}
 				return row(e)
 			})
@@ -59,6 +57,22 @@ func (b *Boards) Load(ctx context.Context, progress func(rows, of int64)) error 
 	}
 	progress(rows, rows)
 	return nil
+}
+
+// count is how many rows all boards have. Each bounds it by ctx alone: of many millions it takes some seconds.
+func (b *Boards) count(ctx context.Context) (sum int64, err error) {
+	for _, board := range b.boards {
+		err := b.db.Each(ctx, queryCount, []any{board.Name}, func(r store.Row) error {
+			var n int64
+			err := r.Scan(&n)
+			sum += n
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("boards: counting the rows of %s: %w", board.Name, err)
+		}
+	}
+	return sum, nil
 }
 
 // readBoard reads a board from SQL. A row that no index can hold, which the game's rules let nobody write, is left out and logged.

@@ -1,0 +1,172 @@
+package boards
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// pass is one reading of all rows of SQL into the index. What is put meanwhile goes between its batches.
+type pass struct {
+	// immutable
+	epoch  string   // in which it began
+	tick   string   // when it began: names that were given later are newer than its rows
+	fill   *filling // who asked for it; nil: the index lacks rows
+	cancel context.CancelFunc
+	began  time.Time
+	rows   chan []Entry // closed after the last
+
+	// the reader's until rows is closed
+	err error
+
+	// the lane's goroutine only
+	merged int
+}
+
+// start begins a pass where there is reason to: a is begin's answer, gaveUp says that the queue was given up before that.
+func (l *lane) start(a answer, tick string, gaveUp bool) {
+	l.mu.Lock()
+	if gaveUp {
+		// From here on changes are queued again. What came before was committed before, so it is read.
+		l.queue, l.full = nil, false
+	}
+	var f *filling
+	if len(l.fills) > 0 {
+		f, l.fills = l.fills[0], l.fills[1:]
+	}
+	l.mu.Unlock()
+	if f == nil && a.state == whole && !gaveUp {
+		return
+	}
+	parent, read := l.ctx, l.read
+	if f != nil {
+		parent, read = f.ctx, f.read
+	} else {
+		l.log.Info("the board's index in redis lacks rows: reading all from SQL")
+	}
+	ctx, cancel := context.WithCancel(parent)
+	stop := context.AfterFunc(l.ctx, cancel)
+	p := &pass{epoch: a.epoch, tick: tick, fill: f, began: time.Now(), rows: make(chan []Entry, 2)}
+	p.cancel = func() {
+		stop()
+		cancel()
+	}
+	l.pass = p
+	l.readers.Add(1)
+	go func() {
+		defer l.readers.Done()
+		p.err = p.readAll(ctx, read)
+		close(p.rows)
+	}()
+}
+
+// readAll hands the rows to the lane in batches. It runs on a goroutine of its own, so that SQL may take its time.
+func (p *pass) readAll(ctx context.Context, read reader) error {
+	batch := make([]Entry, 0, maxBatch)
+	hand := func() error {
+		select {
+		case p.rows <- batch:
+			batch = make([]Entry, 0, maxBatch)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := read(ctx, func(e Entry) error {
+		if batch = append(batch, e); len(batch) == maxBatch {
+			return hand()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return hand()
+}
+
+// merge writes a batch of the pass into the index; more is false after the last.
+func (l *lane) merge(batch []Entry, more bool) {
+	p := l.pass
+	if !more && p.err != nil {
+		l.unreadable(p.err)
+		return
+	}
+	last := "0"
+	if !more {
+		last = "1"
+	}
+	args := make([]any, 0, 2+4*len(batch))
+	args = append(args, p.tick, last)
+	for _, e := range batch {
+		args = append(args, uidText(e.UID), signed(e.Score, l.board.Lowest), cameText(e.Came), e.Name)
+	}
+	a, err := l.write(mergeScript, time.Now().Add(l.timeout), args...)
+	if err != nil || l.pass != p {
+		return // it was aborted there
+	}
+	if a.state == broken {
+		l.again()
+		return
+	}
+	p.merged += len(batch)
+	switch {
+	case !more:
+		l.log.Info("the board's index in redis is whole", zap.Int("rows", p.merged), zap.Duration("took", time.Since(p.began)))
+		l.unread = false
+		l.end(nil)
+	case p.fill == nil && a.state == whole:
+		l.log.Info("the board's index in redis is whole, by another process")
+		l.end(nil)
+	}
+}
+
+// unreadable is told why the rows of a pass have ended early.
+func (l *lane) unreadable(err error) {
+	asked := l.pass.fill != nil
+	l.abort(err)
+	if !asked && !l.unread && !errors.Is(err, context.Canceled) {
+		l.unread = true
+		l.log.Warn("the board's index in redis lacks rows, and SQL cannot be read", zap.Error(err))
+	}
+}
+
+// end takes the pass away and tells who asked for it.
+func (l *lane) end(err error) {
+	p := l.pass
+	l.pass = nil
+	l.stop(p)
+	if p.fill != nil {
+		p.fill.done <- err
+	}
+}
+
+// stop returns when the reader, which is the caller's code, has ended; ctx ends its calls to SQL.
+func (l *lane) stop(p *pass) {
+	p.cancel()
+	l.readers.Wait()
+}
+
+// abort ends the pass early, if there is one. Its reader notices.
+func (l *lane) abort(err error) {
+	if l.pass != nil {
+		l.end(err)
+	}
+}
+
+// again ends the pass early and lets the next begin do it anew.
+func (l *lane) again() {
+	p := l.pass
+	if p == nil {
+		return
+	}
+	l.pass = nil
+	l.stop(p)
+	l.lookAt = time.Time{}
+	if p.fill != nil {
+		l.mu.Lock()
+		l.fills = append(l.fills, p.fill)
+		l.mu.Unlock()
+	}
+}

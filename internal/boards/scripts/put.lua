@@ -1,0 +1,37 @@
+-- Enters players' bests and gives names, in the order in which they come.
+-- ARGV[4] the number of this write; then by fives: UID, score as in order, CAME, NAME, "p" for a best or "n" for a name alone
+-- Answers {state, epoch, and for each the number of players before, -1 for a name}
+
+if broken then return {0, epoch or ''} end
+tick = string.format('%.0f', tonumber(tick) + 1)
+local answer = {state, epoch}
+for i = 5, #ARGV, 5 do
+	local uid, came, name = ARGV[i], ARGV[i + 2], ARGV[i + 3]
+	local v = redis.call('HGET', who, uid)
+	local rank = -1
+	if ARGV[i + 4] == 'n' then
+		if v then
+			redis.call('HSET', who, uid, value(split(v), tick, name))
+		else
+			redis.call('HSET', renamed, uid, tick .. ' ' .. name)
+			redis.call('EXPIRE', renamed, 3600)
+		end
+	else
+		local oldCame, oldScore
+		if v then
+			oldCame = split(v)
+			oldScore = tonumber(redis.call('ZSCORE', order, member(oldCame, uid)))
+		end
+		local now = oldCame
+		if better(tonumber(ARGV[i + 1]), came, oldScore, oldCame) then
+			if v then redis.call('ZREM', order, member(oldCame, uid)) end
+			redis.call('ZADD', order, ARGV[i + 1], member(came, uid))
+			redis.call('HSET', who, uid, value(came, tick, name))
+			now = came
+		end
+		rank = redis.call('ZRANK', order, member(now, uid))
+	end
+	answer[#answer + 1] = rank
+end
+redis.call('HSET', meta, 'count', redis.call('ZCARD', order), 'tick', tick, ARGV[1], ARGV[4])
+return answer
