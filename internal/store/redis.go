@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -158,8 +159,8 @@ func (r *Redis) ExecuteContext(ctx context.Context, cmd string, args ...any) (Re
 }
 
 // Batch runs commands in one pipeline, which is one round trip and no transaction: others' commands may run between them, and one that
-// fails stops none. It returns a Reply for each, which holds the command's own error; it fails as a whole only if no command was
-// answered. In a cluster each node's commands are a pipeline of their own. Any goroutine.
+// fails stops none. It returns a Reply for each, which holds the command's own error; it fails as a whole only if the store was away for
+// all of them. In a cluster each node's commands are a pipeline of their own. Any goroutine.
 func (r *Redis) Batch(cmds ...Command) *future.Future[[]Reply] {
 	return r.batch(context.Background(), cmds)
 }
@@ -240,9 +241,12 @@ func (r *Redis) runAll(ctx context.Context, cmds []Command) ([]Reply, error) {
 		sent[i] = redis.NewCmd(ctx, cmd...)
 		_ = pipe.Process(ctx, once{sent[i]}) // queues it; what becomes of it is in sent[i]
 	}
-	_, _ = pipe.Exec(ctx)
+	_, err := pipe.Exec(ctx)
+	if err != nil && !slices.ContainsFunc(sent, func(cmd *redis.Cmd) bool { return cmd.Err() != nil }) {
+		return nil, r.outcome(ctx, err) // the server has refused the connection, of which go-redis tells no command
+	}
 	replies := make([]Reply, len(cmds))
-	var first, lost error
+	var raw, lost error // of the first that the store was away for: as go-redis said it, as callers get it
 	answered := false
 	for i, cmd := range sent {
 		err := cmd.Err()
@@ -251,15 +255,15 @@ func (r *Redis) runAll(ctx context.Context, cmds []Command) ([]Reply, error) {
 			replies[i].value = cmd.Val()
 			answered = true
 			continue
-		case lost != nil && err == first: // one lost connection is the error of all that were on it
+		case lost != nil && err == raw: // one lost connection is the error of all that were on it
 			replies[i].Err = lost
 			continue
 		}
 		replies[i].Err = r.outcome(ctx, err)
-		if isReply(err) {
+		if _, refused := replies[i].Err.(*ReplyError); refused {
 			answered = true
 		} else if lost == nil {
-			first, lost = err, replies[i].Err
+			raw, lost = err, replies[i].Err
 		}
 	}
 	if !answered {

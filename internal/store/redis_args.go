@@ -29,15 +29,25 @@ func checkCommand(cmd Command, size *int) error {
 		return fmt.Errorf("store: redis command %.20q belongs to a connection, and a call has none of its own", name)
 	}
 	for i, arg := range cmd {
+		nan := false
 		switch v := arg.(type) {
 		case string:
 			*size += len(v)
 		case []byte:
 			*size += len(v)
-		case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64, bool:
+		case float32:
+			nan = v != v
+			*size += 20
+		case float64:
+			nan = v != v
+			*size += 20
+		case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, bool:
 			*size += 20
 		default:
 			return fmt.Errorf("store: argument %d of redis command %.20q has the type %T; strings, bytes, numbers and bools are taken", i, name, arg)
+		}
+		if nan { // which the embedded server would keep as a score
+			return fmt.Errorf("store: argument %d of redis command %.20q is not a number", i, name)
 		}
 	}
 	if *size > maxCallBytes {

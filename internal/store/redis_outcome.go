@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -47,6 +48,7 @@ func (r *Redis) outcome(ctx context.Context, err error) error {
 	case errors.Is(err, redis.ErrClosed):
 		return unavailable("the server is shutting down; nothing was changed", errClosed)
 	}
+	awaitEnd(ctx, err)
 	if cause := context.Cause(ctx); cause != nil && cause != errTimeout {
 		return &callerGone{cause, nil}
 	}
@@ -75,6 +77,14 @@ func (r *Redis) replied(err error) error {
 		return unavailable("the store is moving data; nothing was changed", refusal)
 	}
 	return refusal
+}
+
+// awaitEnd waits until ctx says whose deadline is over, the caller's or the call's own. A connection has the same deadline as ctx, and
+// its error may be a moment earlier than ctx's.
+func awaitEnd(ctx context.Context, err error) {
+	if end, has := ctx.Deadline(); has && errors.Is(err, os.ErrDeadlineExceeded) && time.Until(end) < 50*time.Millisecond {
+		<-ctx.Done()
+	}
 }
 
 // plainly says in one way what go-redis says in several: that the time was over, that there is no connection, or that it was lost.

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,4 +130,32 @@ func (r *redisRig) quiet(t testing.TB) {
 	if said := lines(r.logs); len(said) > 0 {
 		t.Errorf("logged: %s", strings.Join(said, "\n"))
 	}
+}
+
+// answering is the address of a server that answers whatever it is sent with the same bytes, and then hangs up.
+func answering(t testing.TB, answer string) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // the test's end
+			}
+			all.Go(func() {
+				defer conn.Close()
+				_, _ = conn.Read(make([]byte, 1000)) // the client may have gone
+				_, _ = io.WriteString(conn, answer)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		all.Wait()
+	})
+	return l.Addr().String()
 }

@@ -187,8 +187,11 @@ func readHost(text, port string) (addr, problem string) {
 		if host, rest, is = strings.Cut(inner, "]"); !is || net.ParseIP(host) == nil {
 			return "", "has brackets around what is no IPv6 address"
 		}
-	} else if i := strings.IndexByte(text, ':'); i >= 0 {
+	} else if i := strings.LastIndexByte(text, ':'); i >= 0 {
 		host, rest = text[:i], text[i:]
+	}
+	if text != "" && text[0] != '[' && strings.Contains(host, ":") {
+		return "", "has more than one : (IPv6 addresses stand in brackets)"
 	}
 	if host == "" {
 		return "", "is empty"
@@ -199,7 +202,7 @@ func readHost(text, port string) (addr, problem string) {
 	if rest != "" {
 		n, err := strconv.Atoi(strings.TrimPrefix(rest, ":"))
 		if err != nil || rest[0] != ':' || n < 1 || n > 65535 {
-			return "", "has a port that is no number from 1 to 65535 (IPv6 addresses stand in brackets)"
+			return "", "has a port that is no number from 1 to 65535"
 		}
 		port = strconv.Itoa(n)
 	}
