@@ -29,7 +29,7 @@ type SQLOptions struct {
 	Driver      Driver
 	DSN         string        // sqlite: the path of the file, which is made if it is not there; mysql: go-sql-driver's user:password@tcp(host:port)/database?param=value
 	MaxOpen     int           // connections that calls use, and calls that run at a time; 16. SQLite: those that read; one more writes
-	MaxIdle     int           // connections that are kept while unused; 5, at most MaxOpen
+	MaxIdle     int           // connections that are kept while unused; 5, at most MaxOpen. SQLite: those that read are all kept for a minute
 	MaxLifetime time.Duration // of a connection; 30 minutes
 	Queue       int           // calls that wait for a connection; 4096. SQLite: as many again for those that write
 	Timeout     time.Duration // of one call, waiting and running together; 2 s
@@ -67,9 +67,11 @@ type SQL struct {
 	read    *lane
 	write   *lane // MySQL: read
 	readDB  *sql.DB
-	writeDB *sql.DB       // MySQL: readDB
-	pinned  *sql.DB       // connections of Conn, Each and Ping
-	gate    chan struct{} // SQLite: full while somebody writes; its waiters are served in order. MySQL: nil
+	writeDB *sql.DB          // MySQL: readDB
+	reads   *preparedQueries // of readDB
+	writes  *preparedQueries // of writeDB
+	pinned  *sql.DB          // connections of Conn, Each and Ping
+	gate    chan struct{}    // SQLite: full while somebody writes; its waiters are served in order. MySQL: nil
 	openDDL func() *sql.DB
 
 	// any goroutine
@@ -97,6 +99,7 @@ func OpenSQL(o SQLOptions) (*SQL, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.reads, s.writes = prepareQueries(s.readDB), prepareQueries(s.writeDB)
 	return s, nil
 }
 
@@ -183,7 +186,7 @@ func (s *SQL) execOnce(c *call, query string, args []any) (Result, error) {
 		}
 	}
 	c.begin()
-	result, err := s.writeDB.ExecContext(c.ctx, query, args...)
+	result, err := s.writes.exec(c.ctx, query, args)
 	if err := s.outcome(c.ctx, query, err); err != nil {
 		return Result{}, err
 	}
@@ -213,7 +216,7 @@ func (s *SQL) fetchAll(ctx context.Context, query string, args []any) *future.Fu
 
 func (s *SQL) fetch(c *call, query string, args []any, limit int) ([]Row, error) {
 	c.begin()
-	rows, err := collect(c.ctx, limit, func(ctx context.Context) (*sql.Rows, error) { return s.readDB.QueryContext(ctx, query, args...) })
+	rows, err := collect(c.ctx, limit, func(ctx context.Context) (*sql.Rows, error) { return s.reads.query(ctx, query, args) })
 	if s.driver == SQLite && isReadOnly(err) {
 		return nil, &statementError{query, errors.New("only Exec and Transact write")}
 	}
@@ -317,14 +320,16 @@ func (s *SQL) gone(ctx context.Context, err error) error {
 	if cause != nil && cause != errTimeout {
 		return &callerGone{cause, nil}
 	}
-	s.health.Failed(errors.New(withoutValues(err)))
 	var connecting *connectError
-	switch {
-	case errors.As(err, &connecting):
+	if errors.As(err, &connecting) {
+		s.health.Failed(errors.New(withoutValues(err)))
 		return unavailable("the store cannot be reached; nothing was changed", err)
-	case cause == errTimeout:
+	}
+	if cause == errTimeout {
+		s.health.Failed(errTimeout)
 		return unavailable("the store did not answer in time; the outcome is not known", errTimeout)
 	}
+	s.health.Failed(errors.New(withoutValues(err)))
 	return unavailable("the store was lost; the outcome is not known", err)
 }
 

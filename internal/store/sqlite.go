@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -36,7 +37,8 @@ func (s *SQL) openSQLite(o SQLOptions) error {
 		return db
 	}
 	s.read, s.write = newLane(o.MaxOpen, o.Queue), newLane(1, o.Queue)
-	s.readDB = open(o.MaxOpen, o.MaxIdle, "query_only(1)")
+	s.readDB = open(o.MaxOpen, o.MaxOpen, "query_only(1)") // opening one costs more than keeping it
+	s.readDB.SetConnMaxIdleTime(time.Minute)
 	s.writeDB = open(1, 1)
 	s.pinned = open(pinned, 2)
 	s.openDDL = func() *sql.DB { return open(2, 1) }
