@@ -150,7 +150,7 @@ func (d *dialect) onConflict(key, columns []string) string {
 	return b.String()
 }
 
-// Purpose: remove rows of one table. Index: primary key, a range for each row. Returns nothing.
+// Purpose: remove rows of one table. Index: primary key, a range for each row. Returns nothing. At most maxDeletes rows.
 func (d *dialect) delete(t *Table, rows int) string {
 	if len(t.key) == 1 {
 		return "DELETE FROM " + t.name + " WHERE " + t.key[0] + " IN (" + list("?", rows) + ")"
@@ -159,10 +159,13 @@ func (d *dialect) delete(t *Table, rows int) string {
 	return "DELETE FROM " + t.name + " WHERE " + strings.Repeat(one+" OR ", rows-1) + one
 }
 
+// maxDeletes is how many rows one DELETE names: it has no byKey, and for a long list MySQL reads a table that it takes for small.
+const maxDeletes = 64
+
 // Purpose: the versions of players, which stay as they are until this transaction ends. Index: primary key. Returns uid, version of
 // those that are there.
 func (d *dialect) fence(rows int) string {
-	return "SELECT uid, version FROM players WHERE uid IN (" + list("?", rows) + ")" + d.forUpdate()
+	return "SELECT uid, version FROM players" + d.byKey() + " WHERE uid IN (" + list("?", rows) + ")" + d.forUpdate()
 }
 
 // Purpose: take players over, each with its own seen_ms. Index: primary key. Returns nothing.
@@ -170,8 +173,17 @@ func (d *dialect) take(rows int) string {
 	if rows == 1 {
 		return "UPDATE players SET version = version + 1, seen_ms = ? WHERE uid = ?"
 	}
-	return "UPDATE players SET version = version + 1, seen_ms = CASE uid" + strings.Repeat(" WHEN ? THEN ?", rows) +
+	return "UPDATE players" + d.byKey() + " SET version = version + 1, seen_ms = CASE uid" + strings.Repeat(" WHEN ? THEN ?", rows) +
 		" ELSE seen_ms END WHERE uid IN (" + list("?", rows) + ")"
+}
+
+// byKey keeps MySQL from reading the whole table where it takes it for small: it would lock each row on its way, and wait for those
+// that another process has.
+func (d *dialect) byKey() string {
+	if d.mysql {
+		return " FORCE INDEX (PRIMARY)"
+	}
+	return ""
 }
 
 // forUpdate locks what is read. In SQLite the transaction holds the whole database.

@@ -113,7 +113,11 @@ func (r *runner) writeRows(ctx context.Context, k kind, set rowset) error {
 	for rows := set.rows; len(rows) > 0; {
 		n := 1
 		if r.dialect.mysql {
-			n = r.dialect.down(r.fit(rows))
+			n = r.fit(rows)
+			if k == deleteRows {
+				n = min(n, maxDeletes)
+			}
+			n = r.dialect.down(n)
 		}
 		args := r.args[:0]
 		for _, row := range rows[:n] {
