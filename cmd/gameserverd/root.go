@@ -36,6 +36,7 @@ by the deadline, 130 interrupted.`,
 		newBench(),
 		newCheck(),
 		newRoutes(),
+		newMigrate(program),
 		newVersion(),
 	)
 	return root

@@ -13,17 +13,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"gameserverd/internal/config"
 	"gameserverd/internal/handlers"
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/server"
+	"gameserverd/internal/storetest"
 	"gameserverd/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { storetest.Main(m) }
 
 // deadline is how long a test waits for what must happen.
 const deadline = 10 * time.Second
