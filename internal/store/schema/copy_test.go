@@ -147,7 +147,13 @@ func TestCopyBetweenAllKinds(t *testing.T) {
 		}
 		wantSame(t, from, to)
 		wantWhole(t, to)
-		want := []string{"players", "players, compared", "names", "names, compared", "saves", "saves, compared", "mail", "mail, compared", "claims", "claims, compared", "ranks", "ranks, compared"}
+		var want []string
+		for _, table := range tables {
+			want = append(want, table.name)
+			if texts(t, from, "SELECT CAST(COUNT(*) AS CHAR) FROM "+table.name)[0] != "0" {
+				want = append(want, table.name+", compared")
+			}
+		}
 		if !slices.Equal(steps, want) {
 			t.Errorf("steps %v", steps)
 		}
