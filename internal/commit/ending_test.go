@@ -24,6 +24,7 @@ func sqlite(t *testing.T) *store.SQL {
 }
 
 func TestAbandonedChangesLeaveAStoreThatIsAway(t *testing.T) {
+	t.Parallel()
 	db := sqlite(t)
 	f := &faults{}
 	g := group(t, commit.Options{DB: db, Timeout: 100 * time.Millisecond, QueueBytes: 3 << 20}, f)
@@ -75,6 +76,7 @@ func TestAbandonedChangesLeaveAStoreThatIsAway(t *testing.T) {
 }
 
 func TestAbandonSaysWhatItCanKeep(t *testing.T) {
+	t.Parallel()
 	db := sqlite(t)
 	g, _, let := blocked(t, commit.Options{DB: db})
 	never := &commit.Change{Rows: []commit.Row{save(1, "never", nil, 1)}}
@@ -105,6 +107,7 @@ func TestAbandonSaysWhatItCanKeep(t *testing.T) {
 }
 
 func TestAbandonRaces(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		f := &faults{}
@@ -153,6 +156,7 @@ func TestAbandonRaces(t *testing.T) {
 }
 
 func TestCloseStoresWhatWaits(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g, _, let := blocked(t, commit.Options{DB: db})
@@ -192,6 +196,7 @@ func closeSoon(t *testing.T, g *commit.Group) {
 }
 
 func TestCloseWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
 	for name, broken := range map[string]fault{"lost": loseRequest, "silent": hang} {
 		t.Run(name, func(t *testing.T) {
 			db := sqlite(t)
@@ -217,6 +222,7 @@ func TestCloseWhileTheStoreIsAway(t *testing.T) {
 }
 
 func TestCloseWhileACommitIsUnknown(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		for name, first := range map[string]fault{"stored": loseReply, "not stored": loseRequest} {
 			db := migrated(t, s.Driver, s.DSN)
@@ -274,6 +280,7 @@ func TestCloseWhileACommitIsUnknown(t *testing.T) {
 }
 
 func TestCloseReturnsThoughADriverHangs(t *testing.T) {
+	t.Parallel()
 	db := sqlite(t)
 	f := &faults{}
 	g := commit.NewAround(commit.Options{DB: db}, func(s commit.Session) commit.Session { return &faulty{s, f} })
@@ -293,6 +300,7 @@ func TestCloseReturnsThoughADriverHangs(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
+	t.Parallel()
 	g, _, let := blocked(t, commit.Options{DB: sqlite(t), Queue: 3})
 	one := submit(t, g, &commit.Change{Rows: []commit.Row{save(1, "k", nil, 1)}})
 	two := submit(t, g, &commit.Change{Rows: []commit.Row{save(1, "k", nil, 2)}})
@@ -309,6 +317,7 @@ func TestQueueIsBounded(t *testing.T) {
 }
 
 func TestSubmitRefusesWhatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	g := group(t, commit.Options{DB: sqlite(t), QueueBytes: 100_000}, nil)
 	done := func(commit.Outcome) { t.Error("Done was called") }
 	row := save(1, "k", nil, 1)
@@ -353,6 +362,7 @@ type closedHome struct{}
 func (closedHome) AddCallback(func()) bool { return false }
 
 func TestDoneThatPanicsAndHomeThatIsGoneCostNobodyElse(t *testing.T) {
+	t.Parallel()
 	log, lines := logged()
 	db := sqlite(t)
 	g, _, let := blocked(t, commit.Options{DB: db, Log: log})

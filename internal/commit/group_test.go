@@ -12,6 +12,7 @@ import (
 )
 
 func TestStoresRowsOfEveryKind(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g := group(t, commit.Options{DB: db}, nil)
@@ -52,6 +53,7 @@ func (h *counting) AddCallback(fn func()) bool {
 }
 
 func TestWhatWaitsIsOneTransactionAndOnePostForEachHome(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g, f, let := blocked(t, commit.Options{DB: db, BatchRows: 100})
@@ -90,6 +92,7 @@ func TestWhatWaitsIsOneTransactionAndOnePostForEachHome(t *testing.T) {
 }
 
 func TestStatementsAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		f := &faults{}
@@ -118,6 +121,7 @@ func TestStatementsAreBoundedInBytes(t *testing.T) {
 }
 
 func TestChangesOfOneKeyAreAppliedInOrder(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g, _, let := blocked(t, commit.Options{DB: db})
@@ -160,6 +164,7 @@ func TestChangesOfOneKeyAreAppliedInOrder(t *testing.T) {
 }
 
 func TestOneFailingChangeFailsAlone(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g, _, let := blocked(t, commit.Options{DB: db})
@@ -187,6 +192,7 @@ func TestOneFailingChangeFailsAlone(t *testing.T) {
 }
 
 func TestDuplicateFailsAloneAndWhole(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g, _, let := blocked(t, commit.Options{DB: db})
@@ -235,6 +241,7 @@ func TestDuplicateFailsAloneAndWhole(t *testing.T) {
 }
 
 func TestFences(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g := group(t, commit.Options{DB: db}, nil)
@@ -259,6 +266,7 @@ func TestFences(t *testing.T) {
 }
 
 func TestManyFencesInOneBatch(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g := group(t, commit.Options{DB: db}, nil)
@@ -308,6 +316,7 @@ func TestManyFencesInOneBatch(t *testing.T) {
 }
 
 func TestStaleWritersAreForgotten(t *testing.T) {
+	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s.Driver, s.DSN)
 		g := group(t, commit.Options{DB: db, Clock: clockAt(48 * 3600)}, nil)

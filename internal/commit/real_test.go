@@ -20,6 +20,7 @@ func proxied(t *testing.T, s *storetest.Server, o commit.Options) (*storetest.Li
 }
 
 func TestCommitLostOnTheWay(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDB(t)
 	direct := open(t, "mysql", s.DSN)
 	link, g := proxied(t, s, commit.Options{})
@@ -42,6 +43,7 @@ func TestCommitLostOnTheWay(t *testing.T) {
 // TestCommitThatComesLate: the connection is lost, and the server gets the COMMIT long after. Until then nothing is known, and nothing
 // else can be written.
 func TestCommitThatComesLate(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDB(t)
 	direct := open(t, "mysql", s.DSN)
 	link, g := proxied(t, s, commit.Options{Timeout: 300 * time.Millisecond})
@@ -68,6 +70,7 @@ func TestCommitThatComesLate(t *testing.T) {
 // TestTransactionThatLivesOnInTheServer: the connection is lost before COMMIT, so it is known that nothing is stored; but the server
 // still has the transaction with its locks, until it notices.
 func TestTransactionThatLivesOnInTheServer(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDB(t)
 	direct := open(t, "mysql", s.DSN)
 	link, g := proxied(t, s, commit.Options{Timeout: 300 * time.Millisecond})
@@ -95,6 +98,7 @@ func TestTransactionThatLivesOnInTheServer(t *testing.T) {
 
 // TestServerDiesWithACommitOnItsWay: it has the whole transaction and not the COMMIT.
 func TestServerDiesWithACommitOnItsWay(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDBAlone(t)
 	link, g := proxied(t, s, commit.Options{Timeout: 300 * time.Millisecond})
 	beforeEverything(t, g, 1, 2)
@@ -119,6 +123,7 @@ func TestServerDiesWithACommitOnItsWay(t *testing.T) {
 }
 
 func TestServerStalls(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDBAlone(t)
 	db := migrated(t, "mysql", s.DSN)
 	g := group(t, commit.Options{DB: db, Timeout: 200 * time.Millisecond}, nil)
@@ -137,6 +142,7 @@ func TestServerStalls(t *testing.T) {
 }
 
 func TestCloseWhileTheServerStalls(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDBAlone(t)
 	db := migrated(t, "mysql", s.DSN)
 	g := commit.New(commit.Options{DB: db})
@@ -153,6 +159,7 @@ func TestCloseWhileTheServerStalls(t *testing.T) {
 // TestIndexesAreUsed asks MariaDB how it finds the rows of the statements that look for more than one: in a table where most are
 // asked for, and for deletes, which cannot be told, in one with a few thousand rows.
 func TestIndexesAreUsed(t *testing.T) {
+	t.Parallel()
 	s := storetest.MariaDB(t)
 	db := migrated(t, "mysql", s.DSN)
 	g := group(t, commit.Options{DB: db}, nil)

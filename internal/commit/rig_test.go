@@ -77,9 +77,15 @@ func migrated(t testing.TB, driver, dsn string) *store.SQL {
 	return db
 }
 
+// patience is the Timeout of Groups that are not to time out, on a busy machine either.
+const patience = 20 * time.Second
+
 // group makes a Group, breakable if faults is not nil, that the test's end closes.
 func group(t testing.TB, o commit.Options, faults *faults) *commit.Group {
 	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = patience
+	}
 	g := commit.NewAround(o, func(s commit.Session) commit.Session {
 		if faults == nil {
 			return s
@@ -345,9 +351,6 @@ func (s *faulty) FetchAll(ctx context.Context, st *commit.Statement, args ...any
 func blocked(t testing.TB, o commit.Options) (g *commit.Group, f *faults, let func()) {
 	t.Helper()
 	f = &faults{}
-	if o.Timeout == 0 {
-		o.Timeout = deadline
-	}
 	g = group(t, o, f)
 	met, free := make(chan struct{}), make(chan struct{})
 	f.next("COMMIT", hold(met, free))
