@@ -19,9 +19,8 @@ const faultTimeout = 500 * time.Millisecond
 func TestMySQLServerThatGoesAway(t *testing.T) {
 	server := storetest.MariaDBAlone(t)
 	r := openRig(t, "mysql", server.DSN, func(o *SQLOptions) { o.Timeout, o.MaxOpen = faultTimeout, 8 })
-	r.timeout = deadline
-	r.counter(t, 1, 2, 3, 4)
-	r.timeout = faultTimeout
+	patient := openRig(t, "mysql", server.DSN, nil) // is not told of faults before it is asked
+	patient.counter(t, 1, 2, 3, 4)
 	watched, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() { r.health.Watch(watched, 100*time.Millisecond, r.Ping) })
@@ -63,14 +62,12 @@ func TestMySQLServerThatGoesAway(t *testing.T) {
 		if code := load.wrong.Load(); code != nil {
 			t.Errorf("%s: a call failed with %v", fault.name, *code)
 		}
-		r.timeout = deadline
 		least, most := load.acknowledged.Load(), load.acknowledged.Load()+load.unknown.Load()
 		// What was sent and not answered may still be on its way in the server.
-		if n := r.one(t, "SELECT sum(n) FROM counter").(int64); n < least || n > most {
+		if n := patient.one(t, "SELECT sum(n) FROM counter").(int64); n < least || n > most {
 			t.Errorf("%s: %d are stored, acknowledged were %d, and %d are unknown", fault.name, n, least, most-least)
 		}
-		r.must(t, "UPDATE counter SET n = 0")
-		r.timeout = faultTimeout
+		patient.must(t, "UPDATE counter SET n = 0")
 	}
 	if n := r.logs.Len(); n < 4 || n > 8 { // two for each fault; at its edges it may come and go once more
 		t.Errorf("%d lines in the log: %v", n, lines(r.logs))

@@ -60,6 +60,12 @@ func openRig(t testing.TB, driver, dsn string, change func(*SQLOptions)) *rig {
 	return &rig{s, dsn, health, logs}
 }
 
+// hurried opens the same database again, for calls with a short time.
+func (r *rig) hurried(t testing.TB, timeout time.Duration) *rig {
+	t.Helper()
+	return openRig(t, string(r.driver), r.dsn, func(o *SQLOptions) { o.Timeout = timeout })
+}
+
 // eachStore runs fn over both databases.
 func eachStore(t *testing.T, change func(*SQLOptions), fn func(t *testing.T, r *rig)) {
 	t.Helper()

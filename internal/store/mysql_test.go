@@ -15,9 +15,8 @@ func TestMySQLSettings(t *testing.T) {
 	server := storetest.MariaDB(t)
 	// What a DSN must not change is said otherwise in it.
 	dsn := server.DSN + "?sql_mode=''&parseTime=true&clientFoundRows=false&multiStatements=true&charset=latin1&innodb_lock_wait_timeout=500"
-	r := openRig(t, "mysql", dsn, func(o *SQLOptions) { o.Timeout = 2500 * time.Millisecond })
+	r := openRig(t, "mysql", dsn, func(o *SQLOptions) { o.Timeout = 25500 * time.Millisecond })
 	r.counter(t, 1)
-	r.timeout = deadline
 	c := r.conn(t)
 	for expression, want := range map[string]any{
 		"@@tx_isolation":             "READ-COMMITTED",
@@ -26,7 +25,7 @@ func TestMySQLSettings(t *testing.T) {
 		"@@character_set_client":     "utf8mb4",
 		"@@character_set_results":    "utf8mb4",
 		"@@collation_connection":     "utf8mb4_bin",
-		"@@innodb_lock_wait_timeout": int64(3),
+		"@@innodb_lock_wait_timeout": int64(26),
 	} {
 		if got := r.one(t, "SELECT "+expression); got != want {
 			t.Errorf("%s of a call: %v, want %v", expression, got, want)
@@ -35,7 +34,7 @@ func TestMySQLSettings(t *testing.T) {
 			t.Errorf("%s of a Conn: %v, %v, want %v", expression, row.values, err, want)
 		}
 	}
-	if got := r.one(t, "SELECT @@max_statement_time"); got != 2.5 {
+	if got := r.one(t, "SELECT @@max_statement_time"); got != 25.5 {
 		t.Errorf("a statement of a call may take %v s", got)
 	}
 	if row, err := c.FetchOne(within(t, deadline), "SELECT @@max_statement_time"); err != nil || row.values[0] != 0.0 {

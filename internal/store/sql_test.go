@@ -87,10 +87,10 @@ func TestOverload(t *testing.T) {
 }
 
 func TestDeadlineInTheQueue(t *testing.T) {
-	eachStore(t, nil, func(t *testing.T, r *rig) {
-		r.counter(t, 1)
+	eachStore(t, nil, func(t *testing.T, patient *rig) {
+		patient.counter(t, 1)
+		r := patient.hurried(t, 20*time.Millisecond)
 		release := occupy(t, r, r.write)
-		r.timeout = 20 * time.Millisecond // of the calls from here on
 		for what, err := range map[string]error{
 			"Exec":     second(wait(t, r.Exec(increment, 1))),
 			"Transact": second(wait(t, r.Transact(func(context.Context, *Tx) error { t.Error("it ran"); return nil }))),
@@ -103,8 +103,7 @@ func TestDeadlineInTheQueue(t *testing.T) {
 		}
 		wantUp(t, r) // to have too much to do is not to be away
 		release()
-		r.timeout = deadline
-		if n := r.one(t, readN, 1); n != int64(0) {
+		if n := patient.one(t, readN, 1); n != int64(0) {
 			t.Errorf("%v was stored", n)
 		}
 	})

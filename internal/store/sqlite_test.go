@@ -22,7 +22,7 @@ func openSQLite(t testing.TB, change func(*SQLOptions)) *rig {
 func TestSQLiteWritersTakeTurns(t *testing.T) {
 	r := openSQLite(t, nil)
 	r.counter(t, 1, 2, 3, 4)
-	const rounds = 60
+	const rounds = 40
 	ctx, cancel := context.WithCancel(within(t, deadline))
 	var expected, execs, transactions, reads atomic.Int64
 	var committers, others sync.WaitGroup
@@ -138,10 +138,9 @@ func TestSQLiteOddPath(t *testing.T) {
 
 // TestSQLiteWaitsForOtherPrograms has somebody who is not of this SQL hold the file: for a while, and for too long.
 func TestSQLiteWaitsForOtherPrograms(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "game.db")
-	r := openRig(t, "sqlite", path, func(o *SQLOptions) { o.Timeout = deadline })
+	r := openSQLite(t, nil)
 	r.counter(t, 1)
-	other := openRig(t, "sqlite", path, nil).conn(t)
+	other := openRig(t, "sqlite", r.dsn, nil).conn(t)
 	ctx := within(t, deadline)
 	hold := func() {
 		t.Helper()
@@ -162,22 +161,20 @@ func TestSQLiteWaitsForOtherPrograms(t *testing.T) {
 		t.Error(err)
 	}
 	hold()
-	r.timeout = 30 * time.Millisecond
-	_, err := wait(t, r.Exec(increment, 1))
+	hurried := r.hurried(t, 30*time.Millisecond)
+	_, err := wait(t, hurried.Exec(increment, 1))
 	wantCode(t, "held for too long", err, wire.Unavailable)
 	if err := other.Rollback(ctx); err != nil {
 		t.Fatal(err)
 	}
-	r.timeout = deadline
-	until(t, "the gate is free", func() bool { return len(r.gate) == 0 })
+	until(t, "the gate is free", func() bool { return len(hurried.gate) == 0 })
 	r.must(t, increment, 1)
 }
 
 func TestSQLiteWhoWaitsForHimself(t *testing.T) {
-	r := openSQLite(t, func(o *SQLOptions) { o.Timeout = 50 * time.Millisecond })
-	r.timeout = deadline
-	r.counter(t, 1)
-	r.timeout = 50 * time.Millisecond
+	patient := openSQLite(t, nil)
+	patient.counter(t, 1)
+	r := patient.hurried(t, 50*time.Millisecond)
 	c := r.conn(t)
 	if err := c.Begin(within(t, deadline)); err != nil {
 		t.Fatal(err)
