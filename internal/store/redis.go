@@ -134,7 +134,9 @@ func (r *Redis) connect(o RedisOptions, place redisPlace) {
 	}
 	switch place.form {
 	case sentinels:
-		r.client = redis.NewFailoverClient(common.Failover())
+		client := redis.NewFailoverClient(common.Failover())
+		client.AddHook(asking{})
+		r.client = client
 	case nodes:
 		options := common.Cluster()
 		options.MaintNotificationsConfig = noNotifications()
@@ -251,7 +253,7 @@ func (r *Redis) runAll(ctx context.Context, cmds []Command) ([]Reply, error) {
 	for i, cmd := range sent {
 		err := cmd.Err()
 		switch {
-		case err == nil || errors.Is(err, redis.Nil):
+		case err == nil || err == redis.Nil:
 			replies[i].value = cmd.Val()
 			answered = true
 			continue

@@ -48,6 +48,7 @@ const grace = 2 * time.Second
 
 // TestRedisKilled: calls fail at once, the log says it once, and the calls after the server's return succeed.
 func TestRedisKilled(t *testing.T) {
+	t.Parallel()
 	server := storetest.RedisAlone(t)
 	dialersGone(t)
 	r := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize, o.Timeout = 8, 2*time.Second })
@@ -96,6 +97,7 @@ func TestRedisKilled(t *testing.T) {
 
 // TestRedisStalled: a server that takes everything and says nothing costs each call its deadline, and not more, whatever waits.
 func TestRedisStalled(t *testing.T) {
+	t.Parallel()
 	server := storetest.RedisAlone(t)
 	const timeout = 400 * time.Millisecond
 	r := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize, o.Queue, o.Timeout = 4, 20, timeout })
@@ -137,6 +139,7 @@ func TestRedisStalled(t *testing.T) {
 
 // TestRedisStalledFromTheStart has no connection yet, over TCP and the unix socket.
 func TestRedisStalledFromTheStart(t *testing.T) {
+	t.Parallel()
 	server := storetest.RedisAlone(t)
 	server.Stall()
 	for _, url := range []string{server.URL, server.At(server.Socket)} {
@@ -150,6 +153,7 @@ func TestRedisStalledFromTheStart(t *testing.T) {
 
 // TestRedisCloseWhileStalled answers and returns.
 func TestRedisCloseWhileStalled(t *testing.T) {
+	t.Parallel()
 	server := storetest.RedisAlone(t)
 	r := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize = 2 })
 	r.do(t, "SET", "k", "v")
@@ -323,6 +327,7 @@ func TestEmbeddedRedisClosed(t *testing.T) {
 
 // TestRedisHealthWatch notices both changes without a call.
 func TestRedisHealthWatch(t *testing.T) {
+	t.Parallel()
 	server := storetest.RedisAlone(t)
 	dialersGone(t)
 	r := openRedisRig(t, server.URL, nil)

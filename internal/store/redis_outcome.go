@@ -31,16 +31,17 @@ var awayReplies = []string{
 // movingReplies begin the answers of a cluster whose keys are moving from node to node.
 var movingReplies = []string{"MOVED ", "ASK ", "TRYAGAIN "}
 
-// isReply tells whether a server has said err.
+// isReply tells whether err is what a server has said to the command. Around other errors it is not: sentinels who do not know the
+// master say nil, which is no reply of his.
 func isReply(err error) bool {
-	var said redis.Error
-	return errors.As(err, &said)
+	_, said := err.(redis.Error)
+	return said
 }
 
 // outcome makes of what go-redis said the error that callers get, and tells the health.
 func (r *Redis) outcome(ctx context.Context, err error) error {
 	switch {
-	case err == nil, errors.Is(err, redis.Nil):
+	case err == nil, err == redis.Nil:
 		r.health.Ok()
 		return nil
 	case isReply(err):

@@ -239,6 +239,7 @@ func TestRedisRefusesWhatIsNoCommand(t *testing.T) {
 
 // TestRedisCallsWaitForAConnection: there are never more than PoolSize.
 func TestRedisCallsWaitForAConnection(t *testing.T) {
+	t.Parallel()
 	server := storetest.RedisAlone(t)
 	r := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize = 5 })
 	watch := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize = 1 })
@@ -271,6 +272,7 @@ func TestRedisCallsWaitForAConnection(t *testing.T) {
 
 // TestRedisTooManyCalls: those that find no place in the queue are refused at once, and each call is answered once.
 func TestRedisTooManyCalls(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, func(o *RedisOptions) { o.PoolSize, o.Queue = 2, 3 }, func(t *testing.T, r *redisRig) {
 		var answers atomic.Int64
 		var futures []*future.Future[Reply]
@@ -298,6 +300,7 @@ func TestRedisTooManyCalls(t *testing.T) {
 }
 
 func TestRedisEndsWithTheCaller(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, nil, func(t *testing.T, r *redisRig) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error)
@@ -327,6 +330,7 @@ func TestRedisEndsWithTheCaller(t *testing.T) {
 
 // TestRedisClose: what is under way is waited for, what comes later is refused.
 func TestRedisClose(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, func(o *RedisOptions) { o.PoolSize = 2 }, func(t *testing.T, r *redisRig) {
 		var futures []*future.Future[Reply]
 		for range 6 {
@@ -410,6 +414,7 @@ func TestRedisFromManyGoroutines(t *testing.T) {
 
 // TestRedisExpiry is by real time in both.
 func TestRedisExpiry(t *testing.T) {
+	t.Parallel()
 	eachRedis(t, nil, func(t *testing.T, r *redisRig) {
 		r.do(t, "SET", "soon", "v", "PX", 150)
 		r.do(t, "SET", "later", "v", "EX", 1000)
