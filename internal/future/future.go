@@ -1,7 +1,7 @@
 // Package future has Future[T]: a result that is not there yet, resolved once by anyone and continued on the loop that asked.
 //
 // It starts no goroutine and knows no loop: where a continuation runs is the caller's choice, given as a Poster. It is not a
-// promise library; there is no cancellation here and no combinator beyond Map and Chain.
+// promise library; there is no cancellation here and no combinator beyond Map, Chain and Catch.
 //
 // Its one invariant: the first Resolve or Fail decides, nothing after it changes the result, and every continuation sees that result
 // exactly once, posted and never run inside the call that resolved or attached it.
@@ -15,7 +15,7 @@ import (
 	"sync"
 )
 
-// ErrDropped is the error of a future made by Map or Chain whose Poster no longer takes callbacks: its function will never run.
+// ErrDropped is the error of a future made by Map, Chain or Catch whose Poster no longer takes callbacks: its function will never run.
 var ErrDropped = errors.New("future: the loop no longer takes callbacks")
 
 // ErrNilFuture is the error of a Chain whose function returned no future and no error.
@@ -218,6 +218,21 @@ func Chain[T, U any](f *Future[T], on Poster, fn func(T) (*Future[U], error)) *F
 		default:
 			next.then(waiter{on: on, dropped: dropped, run: func() { out.settle(next.v, next.err) }})
 		}
+	}})
+	return out
+}
+
+// Catch returns a future with f's result; if f fails, fn runs on `on` with the error and returns the one that takes its place. A
+// panic in fn becomes a *PanicError; if `on` no longer takes callbacks it fails with ErrDropped. Any goroutine.
+func Catch[T any](f *Future[T], on Poster, fn func(error) error) *Future[T] {
+	out := New[T]()
+	f.then(waiter{on: on, dropped: func() { out.Fail(ErrDropped) }, run: func() {
+		if f.err == nil {
+			out.Resolve(f.v)
+			return
+		}
+		defer failOnPanic(out)
+		out.Fail(fn(f.err))
 	}})
 	return out
 }

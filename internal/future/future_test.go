@@ -266,6 +266,36 @@ func TestMapPassesResultsAndErrors(t *testing.T) {
 	}
 }
 
+func TestCatchReplacesErrorsOnly(t *testing.T) {
+	var q queue
+	errKnown := errors.New("known")
+	good := future.Catch(future.Resolved(3), &q, func(error) error { t.Error("ran without an error"); return nil })
+	bad := future.Catch(future.Failed[int](errBoom), &q, func(err error) error { return errors.Join(errKnown, err) })
+	none := future.Catch(future.Failed[int](errBoom), &q, func(error) error { return nil })
+	panics := future.Catch(future.Failed[int](errBoom), &q, func(error) error { panic("at once") })
+	if good.Done() || bad.Done() {
+		t.Error("ran inline")
+	}
+	q.run()
+	if v, err, _ := good.Result(); v != 3 || err != nil {
+		t.Errorf("%d, %v", v, err)
+	}
+	if _, err, _ := bad.Result(); !errors.Is(err, errKnown) || !errors.Is(err, errBoom) {
+		t.Errorf("replaced by %v", err)
+	}
+	if _, err, done := none.Result(); !done || err == nil {
+		t.Errorf("an error was caught and none given: %v", err)
+	}
+	var p *future.PanicError
+	if _, err, _ := panics.Result(); !errors.As(err, &p) {
+		t.Errorf("a panic: %v", err)
+	}
+	q.closed = true
+	if _, err, _ := future.Catch(future.Resolved(3), &q, func(err error) error { return err }).Result(); err != future.ErrDropped {
+		t.Errorf("on a closed loop: %v", err)
+	}
+}
+
 func TestChainTakesTheInnerResult(t *testing.T) {
 	var q queue
 	inner := future.New[string]()
