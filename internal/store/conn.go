@@ -170,10 +170,11 @@ func notBegun(ctx context.Context) error {
 
 // ended makes of a driver's error what callers get, and remembers if it ends the connection.
 func (c *Conn) ended(ctx context.Context, query string, err error) error {
-	if err != nil && c.pinned && ctx.Err() == context.DeadlineExceeded && IsLost(err) {
-		ctx = context.Background() // the time its holder gave it is as good as Timeout: the store was late
+	cause := context.Cause(ctx)
+	if c.pinned && errors.Is(cause, context.DeadlineExceeded) {
+		cause = errTimeout // the time that its holder gives a Conn is as good as Timeout: the store was late
 	}
-	err = c.s.outcome(ctx, query, err)
+	err = c.s.outcome(cause, query, err)
 	if IsLost(err) {
 		c.lost = true
 	}

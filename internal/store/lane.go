@@ -72,15 +72,19 @@ func (c *call) expired() error {
 }
 
 // callerGone is the error of a call whose caller's context has ended.
-type callerGone struct{ cause, also error }
+type callerGone struct {
+	cause error
+	begun error // errNotBegun, or nil if the outcome is not known
+}
 
 func (e *callerGone) Error() string { return "store: the caller gave up: " + e.cause.Error() }
 
+// Unwrap also says what IsLost and IsRetryable look for, whatever the context's cause is.
 func (e *callerGone) Unwrap() []error {
-	if e.also != nil {
-		return []error{e.cause, e.also}
+	if e.begun != nil {
+		return []error{e.cause, e.begun}
 	}
-	return []error{e.cause}
+	return []error{e.cause, context.Canceled}
 }
 
 // submit gives work to the lane and returns the future of its result. It does not block. The future fails with unavailable when

@@ -131,8 +131,11 @@ func TestLaneEndsWithTheCaller(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := wait(t, waiting); !IsRetryable(err) {
+	if _, err := wait(t, waiting); !IsRetryable(err) || IsLost(err) {
 		t.Errorf("waiting: %v", err)
+	}
+	if err := (&callerGone{reason, nil}); !IsLost(err) || IsRetryable(err) {
+		t.Errorf("a call that was running: %v", err)
 	}
 	if _, err := wait(t, submit(l, ctx, never, nil, func(*call) (int, error) { t.Error("it ran"); return 0, nil })); !errors.Is(err, reason) {
 		t.Errorf("a context that has ended before: %v", err)

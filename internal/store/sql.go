@@ -62,7 +62,6 @@ type SQL struct {
 	// immutable after OpenSQL
 	driver  Driver
 	timeout time.Duration
-	log     *zap.Logger
 	health  *Health
 	read    *lane
 	write   *lane // MySQL: read
@@ -86,7 +85,7 @@ func OpenSQL(o SQLOptions) (*SQL, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &SQL{driver: o.Driver, timeout: o.Timeout, log: o.Log, health: o.Health}
+	s := &SQL{driver: o.Driver, timeout: o.Timeout, health: o.Health}
 	var err error
 	switch o.Driver {
 	case SQLite:
@@ -187,7 +186,7 @@ func (s *SQL) execOnce(c *call, query string, args []any) (Result, error) {
 	}
 	c.begin()
 	result, err := s.writes.exec(c.ctx, query, args)
-	if err := s.outcome(c.ctx, query, err); err != nil {
+	if err := s.outcome(context.Cause(c.ctx), query, err); err != nil {
 		return Result{}, err
 	}
 	return resultOf(result), nil
@@ -220,7 +219,7 @@ func (s *SQL) fetch(c *call, query string, args []any, limit int) ([]Row, error)
 	if s.driver == SQLite && isReadOnly(err) {
 		return nil, &statementError{query, errors.New("only Exec and Transact write")}
 	}
-	return rows, s.outcome(c.ctx, query, err)
+	return rows, s.outcome(context.Cause(c.ctx), query, err)
 }
 
 // Each calls fn with one row of the query after the other, however many there are, on the calling goroutine, and returns fn's error if
@@ -298,14 +297,15 @@ func (s *SQL) Close(ctx context.Context) error {
 // late is told of calls whose time is over while the driver has them.
 func (s *SQL) late() { s.health.Failed(errTimeout) }
 
-// outcome makes of what a driver said the error that callers get, and tells the health.
-func (s *SQL) outcome(ctx context.Context, query string, err error) error {
+// outcome makes of what a driver said the error that callers get, and tells the health. over is why the call's context has ended, nil if
+// it has not.
+func (s *SQL) outcome(over error, query string, err error) error {
 	switch {
 	case err == nil:
 		s.health.Ok()
 		return nil
 	case IsLost(err):
-		return s.gone(ctx, err)
+		return s.gone(over, err)
 	}
 	s.health.Ok() // it has answered
 	if IsRetryable(err) {
@@ -315,17 +315,16 @@ func (s *SQL) outcome(ctx context.Context, query string, err error) error {
 }
 
 // gone is outcome's for an error that IsLost.
-func (s *SQL) gone(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if cause != nil && cause != errTimeout {
-		return &callerGone{cause, nil}
+func (s *SQL) gone(over, err error) error {
+	if over != nil && over != errTimeout {
+		return &callerGone{over, nil}
 	}
 	var connecting *connectError
 	if errors.As(err, &connecting) {
 		s.health.Failed(errors.New(withoutValues(err)))
 		return unavailable("the store cannot be reached; nothing was changed", err)
 	}
-	if cause == errTimeout {
+	if over == errTimeout {
 		s.health.Failed(errTimeout)
 		return unavailable("the store did not answer in time; the outcome is not known", errTimeout)
 	}
