@@ -13,12 +13,13 @@ import (
 // Whatever players buy and claim, with answers that are lost and restarts between:
 // what somebody has is what the first login and the claimed mails gave, less what
 // the items cost; and what was acknowledged is there.
-func TestGoldIsConserved(t *testing.T) {
+func TestGoldIsConserved(t *testing.T) { onStores(t, testGoldIsConserved) }
+
+func testGoldIsConserved(t *testing.T, s *server) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	const uids = 3
-	s := start(t)
 	acknowledged := make(map[uint64]map[string]int64)
 	for uid := range uint64(uids) {
 		acknowledged[uid+1] = make(map[string]int64)

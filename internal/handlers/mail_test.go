@@ -21,8 +21,9 @@ func box(t *testing.T, c *rpctest.Client) []mail.Mail {
 	return list
 }
 
-func TestMail(t *testing.T) {
-	s := start(t)
+func TestMail(t *testing.T) { onStores(t, testMail) }
+
+func testMail(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	if list := box(t, c); list == nil || len(list) != 0 {
 		t.Errorf("a new player has the mail %v", list)
@@ -34,8 +35,8 @@ func TestMail(t *testing.T) {
 	s.send(7, game.Mail{ID: 3, Title: "hello"})
 	received(t, c, "mail.arrived(3, hello)")
 	want := []mail.Mail{
-		{ID: 5, Title: "Für dich!", Gold: 50, Items: map[string]int64{"medal": 2}, SentMS: sent, ExpiresMS: sent + 3_600_000},
-		{ID: 3, Title: "hello", Items: map[string]int64{}, SentMS: sent + 1000, ExpiresMS: sent + 3_601_000},
+		{ID: 5, Title: "Für dich!", Gold: 50, Items: map[string]int64{"medal": 2}, SentMS: sent, ExpiresMS: sent + mailTime.Milliseconds()},
+		{ID: 3, Title: "hello", Items: map[string]int64{}, SentMS: sent + 1000, ExpiresMS: sent + 1000 + mailTime.Milliseconds()},
 	}
 	if got := box(t, c); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -60,8 +61,9 @@ func TestMail(t *testing.T) {
 	received(t, c) // what had come before is no news
 }
 
-func TestMailToSomebodyWhoIsAway(t *testing.T) {
-	s := start(t)
+func TestMailToSomebodyWhoIsAway(t *testing.T) { onStores(t, testMailToSomebodyWhoIsAway) }
+
+func testMailToSomebodyWhoIsAway(t *testing.T, s *server) {
 	login(t, s, 7).Close()
 	other := login(t, s, 8)
 	s.send(7, game.Mail{ID: 1, Title: "hello", Gold: 5})
@@ -78,11 +80,12 @@ func TestMailToSomebodyWhoIsAway(t *testing.T) {
 	fails(t, other, rpc.NotFound, "there is no mail 1", "mail.claim", 1)
 }
 
-func TestMailSentTwiceIsOne(t *testing.T) {
-	s := start(t)
+func TestMailSentTwiceIsOne(t *testing.T) { onStores(t, testMailSentTwiceIsOne) }
+
+func testMailSentTwiceIsOne(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	for i := range int64(3) {
-		m := game.Mail{ID: i + 1, Title: "daily", Gold: 5, SentMS: s.Now().UnixMilli(), ExpiresMS: s.Now().Add(time.Hour).UnixMilli()}
+		m := game.Mail{ID: i + 1, Title: "daily", Gold: 5, SentMS: s.Now().UnixMilli(), ExpiresMS: s.Now().Add(mailTime).UnixMilli()}
 		if first := wait(s, s.players.SendMail(7, m, "daily:2026-01-02")); first != (i == 0) {
 			t.Errorf("sending %d: %v", i, first)
 		}
@@ -93,13 +96,14 @@ func TestMailSentTwiceIsOne(t *testing.T) {
 	}
 }
 
-func TestMailExpires(t *testing.T) {
-	s := start(t)
+func TestMailExpires(t *testing.T) { onStores(t, testMailExpires) }
+
+func testMailExpires(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	s.send(7, game.Mail{ID: 1, Title: "one", Gold: 5})
 	s.send(7, game.Mail{ID: 2, Title: "two", Gold: 5})
 	c.Must(nil, "mail.claim", 2)
-	s.Advance(time.Hour - time.Millisecond)
+	s.Advance(mailTime - time.Millisecond)
 	if list := box(t, c); len(list) != 2 {
 		t.Errorf("just before: %+v", list)
 	}
@@ -121,8 +125,9 @@ func TestMailExpires(t *testing.T) {
 	has(t, c, 105, map[string]int64{})
 }
 
-func TestMailRefusals(t *testing.T) {
-	s := start(t)
+func TestMailRefusals(t *testing.T) { onStores(t, testMailRefusals) }
+
+func testMailRefusals(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	s.send(7, game.Mail{ID: 1, Title: "too much gold", Gold: game.MaxCount})
 	s.send(7, game.Mail{ID: 2, Title: "too many", Gold: 1, Items: map[string]int64{"medal": game.MaxCount}})
@@ -162,8 +167,9 @@ func TestMailRefusals(t *testing.T) {
 }
 
 // However often it is sent, on however many connections, a claim is made once.
-func TestMailIsClaimedOnce(t *testing.T) {
-	s := start(t)
+func TestMailIsClaimedOnce(t *testing.T) { onStores(t, testMailIsClaimedOnce) }
+
+func testMailIsClaimedOnce(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	s.send(7, game.Mail{ID: 1, Title: "gold", Gold: 50})
 	c.Received()

@@ -16,8 +16,9 @@ import (
 	"gameserverd/internal/rpctest"
 )
 
-func TestPlayerBeginsWithTheFirstLogin(t *testing.T) {
-	s := start(t)
+func TestPlayerBeginsWithTheFirstLogin(t *testing.T) { onStores(t, testPlayerBeginsWithTheFirstLogin) }
+
+func testPlayerBeginsWithTheFirstLogin(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	want := map[string]any{
 		"uid": int64(7), "name": "player7", "level": int64(1), "gold": int64(100),
@@ -29,7 +30,7 @@ func TestPlayerBeginsWithTheFirstLogin(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		c.Close()
-		s.Advance(time.Hour) // long enough to be forgotten
+		s.Advance(linger + time.Minute) // forgotten, and read again
 		c = login(t, s, 7)
 	}
 	var got any
@@ -38,8 +39,9 @@ func TestPlayerBeginsWithTheFirstLogin(t *testing.T) {
 	}
 }
 
-func TestPlayerOfTheLargestUID(t *testing.T) {
-	s := start(t)
+func TestPlayerOfTheLargestUID(t *testing.T) { onStores(t, testPlayerOfTheLargestUID) }
+
+func testPlayerOfTheLargestUID(t *testing.T, s *server) {
 	var p player.Player
 	login(t, s, math.MaxUint64).Must(&p, "player.get")
 	login(t, s.restart(0), math.MaxUint64).Must(&p, "player.get")
@@ -58,8 +60,9 @@ func renamed(t *testing.T, c *rpctest.Client, name string) {
 	}
 }
 
-func TestRename(t *testing.T) {
-	s := start(t)
+func TestRename(t *testing.T) { onStores(t, testRename) }
+
+func testRename(t *testing.T, s *server) {
 	one, two := login(t, s, 1), login(t, s, 2)
 	for _, name := range []string{
 		"Alice", "ALICE", "alice", "Alice", "x", strings.Repeat("🐉", 24), "Robert'); DROP TABLE--", "\" OR 1=1 --", "%_\\", "Алиса", "Alice",
@@ -95,8 +98,9 @@ func TestRename(t *testing.T) {
 }
 
 // A name that is taken is refused by a read: nothing has to be stored for it.
-func TestTakenNameCostsNoCommit(t *testing.T) {
-	s := start(t)
+func TestTakenNameCostsNoCommit(t *testing.T) { onStores(t, testTakenNameCostsNoCommit) }
+
+func testTakenNameCostsNoCommit(t *testing.T, s *server) {
 	login(t, s, 1).Must(nil, "player.rename", "Alice")
 	c := login(t, s, 2)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -108,8 +112,9 @@ func TestTakenNameCostsNoCommit(t *testing.T) {
 	fails(t, c, rpc.Unavailable, "", "player.rename", "Bob")
 }
 
-func TestDefaultNamesAreNotForOthers(t *testing.T) {
-	s := start(t)
+func TestDefaultNamesAreNotForOthers(t *testing.T) { onStores(t, testDefaultNamesAreNotForOthers) }
+
+func testDefaultNamesAreNotForOthers(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	before := s.everything()
 	for _, name := range []string{"player8", "Player9", "PLAYER0", "player007", "ｐlayer8"} {
@@ -126,8 +131,9 @@ func TestDefaultNamesAreNotForOthers(t *testing.T) {
 	fails(t, other, rpc.AlreadyExists, "is taken", "player.rename", "player7")
 }
 
-func TestRenameRefusesBadNames(t *testing.T) {
-	s := start(t)
+func TestRenameRefusesBadNames(t *testing.T) { onStores(t, testRenameRefusesBadNames) }
+
+func testRenameRefusesBadNames(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	renamed(t, c, "Alice")
 	before := s.everything()
@@ -160,8 +166,9 @@ func TestRenameRefusesBadNames(t *testing.T) {
 }
 
 // However many want a name at the same time, one gets it.
-func TestRenameRace(t *testing.T) {
-	s := start(t)
+func TestRenameRace(t *testing.T) { onStores(t, testRenameRace) }
+
+func testRenameRace(t *testing.T, s *server) {
 	const n = 8
 	var clients []*rpctest.Client
 	for uid := range uint64(n) {
@@ -191,8 +198,9 @@ func TestRenameRace(t *testing.T) {
 	}
 }
 
-func TestBoardsShowTheNameNow(t *testing.T) {
-	s := start(t)
+func TestBoardsShowTheNameNow(t *testing.T) { onStores(t, testBoardsShowTheNameNow) }
+
+func testBoardsShowTheNameNow(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	c.Must(nil, "rank.submit", "main", 5)
 	name := func(s *server, want string) {
@@ -212,8 +220,9 @@ func TestBoardsShowTheNameNow(t *testing.T) {
 	name(s.restart(0), "ALICE")
 }
 
-func TestPlayerHasWhatWasGiven(t *testing.T) {
-	s := start(t)
+func TestPlayerHasWhatWasGiven(t *testing.T) { onStores(t, testPlayerHasWhatWasGiven) }
+
+func testPlayerHasWhatWasGiven(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	s.send(7, game.Mail{ID: 1, Title: "hello", Gold: 5, Items: map[string]int64{"medal": 2}})
 	c.Must(nil, "mail.claim", 1)

@@ -37,8 +37,9 @@ func rows(t *testing.T, c *rpctest.Client, method, board string, n int, want ...
 	}
 }
 
-func TestRank(t *testing.T) {
-	s := start(t)
+func TestRank(t *testing.T) { onStores(t, testRank) }
+
+func testRank(t *testing.T, s *server) {
 	one, two, three := login(t, s, 1), login(t, s, 2), login(t, s, 3)
 	if raw, err := one.Call("rank.top", "main", 10); err != nil || string(raw) != "\x90" {
 		t.Errorf("an empty board is %x, %v", raw, err)
@@ -67,8 +68,9 @@ func TestRank(t *testing.T) {
 	}
 }
 
-func TestRankLowestFirst(t *testing.T) {
-	s := start(t)
+func TestRankLowestFirst(t *testing.T) { onStores(t, testRankLowestFirst) }
+
+func testRankLowestFirst(t *testing.T, s *server) {
 	one, two := login(t, s, 1), login(t, s, 2)
 	submit(t, one, "lap", 90, 1, 90)
 	submit(t, two, "lap", 80, 1, 80)
@@ -84,8 +86,9 @@ func TestRankLowestFirst(t *testing.T) {
 	submit(t, one, "lap", 71, 2, 70)
 }
 
-func TestRankRefusals(t *testing.T) {
-	s := start(t)
+func TestRankRefusals(t *testing.T) { onStores(t, testRankRefusals) }
+
+func testRankRefusals(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	submit(t, c, "main", 10, 1, 10)
 	const most = 1<<53 - 1

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
 
@@ -28,67 +27,93 @@ import (
 	"gameserverd/internal/rpctest"
 	"gameserverd/internal/store"
 	"gameserverd/internal/store/schema"
+	"gameserverd/internal/storetest"
 	"gameserverd/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { storetest.Main(m) }
 
-// server runs the game's own handlers on a database in a file.
+// server runs the game's own handlers on real stores.
 type server struct {
 	*rpctest.Server
 	players *players.Players
 
 	t      *testing.T
-	folder string
+	stores stores
+	more   []areas
 	db     *store.SQL
+	redis  *store.Redis // nil: boards are in memory
 	group  *commit.Group
 	boards *boards.Boards
 	ended  bool
 }
 
+// stores is where a server keeps everything.
+type stores struct {
+	sql   storetest.Store
+	redis string // a URL; "": none
+}
+
+// linger is how long a player who has gone stays in memory.
+const linger = 5 * time.Minute
+
 // areas are more areas than the game's own, built from the parts.
 type areas func(p *handlers.Parts) []rpc.Method
 
-// start runs a server on a new database.
+// start runs a server on a new database in a file.
 func start(t *testing.T, more ...areas) *server {
 	t.Helper()
-	return startIn(t, t.TempDir(), more...)
+	return startOn(t, stores{sql: storetest.Store{Driver: "sqlite", DSN: filepath.Join(t.TempDir(), "game.db")}}, more...)
 }
 
-// startIn runs a server on the database in a folder, as a daemon that starts
-// there.
-func startIn(t *testing.T, folder string, more ...areas) *server {
+// onStores runs a test on a file, and on servers: MariaDB, and Redis for the
+// boards.
+func onStores(t *testing.T, test func(t *testing.T, s *server)) {
+	t.Run("embedded", func(t *testing.T) { test(t, start(t)) })
+	t.Run("servers", func(t *testing.T) {
+		redis, sql := storetest.Redis(t), storetest.MariaDB(t)
+		test(t, startOn(t, stores{storetest.Store{Driver: "mysql", DSN: sql.DSN}, redis.URL}))
+	})
+}
+
+// startOn runs a server on what the stores have, as a daemon that starts there.
+func startOn(t *testing.T, on stores, more ...areas) *server {
 	t.Helper()
-	s := &server{t: t, folder: folder}
+	s := &server{t: t, stores: on, more: more}
 	log := zaptest.NewLogger(t, zaptest.Level(zapcore.WarnLevel))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var err error
-	s.db, err = store.OpenSQL(store.SQLOptions{Driver: store.SQLite, DSN: filepath.Join(folder, "game.db"), Timeout: time.Minute, Log: log})
+	s.db, err = store.OpenSQL(store.SQLOptions{Driver: store.Driver(on.sql.Driver), DSN: on.sql.DSN, Timeout: time.Minute, Log: log})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if on.redis != "" {
+		if s.redis, err = store.OpenRedis(store.RedisOptions{URL: on.redis, PoolSize: 8, Timeout: time.Minute, Log: log}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := schema.Up(ctx, s.db, log); err != nil {
 		t.Fatal(err)
 	}
 	s.group = commit.New(commit.Options{DB: s.db, Timeout: time.Minute, Log: log})
-	s.boards = boards.New(boards.Options{Boards: []boards.Board{{Name: "main"}, {Name: "lap", Lowest: true}}, DB: s.db, Log: log})
+	s.boards = boards.New(boards.Options{Boards: []boards.Board{{Name: "main"}, {Name: "lap", Lowest: true}}, DB: s.db, Redis: s.redis, Log: log})
 	if err := s.boards.Load(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	s.Server = rpctest.New(t, func(r *rpctest.Server) []rpc.Method { return s.build(r, more) })
+	s.Server = rpctest.New(t, func(r *rpctest.Server) []rpc.Method { return s.build(r) })
 	t.Cleanup(s.stop)
 	return s
 }
 
-func (s *server) build(r *rpctest.Server, more []areas) []rpc.Method {
+func (s *server) build(r *rpctest.Server) []rpc.Method {
 	s.players = players.New(players.Options{
 		DB: s.db, Group: s.group, Loops: []players.Loop{r.Loop()}, HomeOf: func(uint64) int { return 0 },
 		New: func(uid uint64, now time.Time) (game.Player, []game.Mail) {
 			return game.NewPlayer(uid, 100, now), nil
 		},
 		Arrived: mail.Arrived(r.Peers),
-		Timeout: 2 * time.Second, Linger: 10 * time.Minute, MaxLingering: 1000, MaxLingeringBytes: 1 << 30,
+		Timeout: 2 * time.Second, Linger: linger, MaxLingering: 1000, MaxLingeringBytes: 1 << 30,
 		Log: zaptest.NewLogger(s.t, zaptest.Level(zapcore.WarnLevel)), Clock: r.Now,
 	})
 	r.Bound, r.Unbound = s.players.Online, s.players.Offline
@@ -98,13 +123,13 @@ func (s *server) build(r *rpctest.Server, more []areas) []rpc.Method {
 	}
 	parts := &handlers.Parts{
 		Peers: r.Peers, Rooms: r.Rooms, Registry: r.Registry, Verifier: auth.Dev{},
-		Players: s.players, Boards: s.boards, SQL: s.db, Shop: shop,
+		Players: s.players, Boards: s.boards, SQL: s.db, Redis: s.redis, Shop: shop,
 		Auth: authHandlers.Options{Heartbeat: 30 * time.Second},
 		Duel: duel.Options{Timeout: 10 * time.Second},
 		Room: room.Options{MaxTextBytes: 10},
 	}
 	methods := handlers.Methods(parts)
-	for _, area := range more {
+	for _, area := range s.more {
 		methods = append(methods, area(parts)...)
 	}
 	return methods
@@ -118,7 +143,11 @@ func (s *server) stop() {
 	s.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for _, end := range []func(context.Context) error{s.group.Close, s.players.Close, s.boards.Close, s.db.Close} {
+	closing := []func(context.Context) error{s.group.Close, s.players.Close, s.boards.Close, s.db.Close}
+	if s.redis != nil {
+		closing = append(closing, s.redis.Close)
+	}
+	for _, end := range closing {
 		if err := end(ctx); err != nil {
 			s.t.Error(err)
 		}
@@ -127,10 +156,10 @@ func (s *server) stop() {
 
 // restart ends the server and returns one that has only what was stored, at a
 // time that lies d after that of s.
-func (s *server) restart(d time.Duration, more ...areas) *server {
+func (s *server) restart(d time.Duration) *server {
 	s.t.Helper()
 	s.stop()
-	again := startIn(s.t, s.folder, more...)
+	again := startOn(s.t, s.stores, s.more...)
 	again.Advance(s.Now().Sub(again.Now()) + d)
 	return again
 }
@@ -154,10 +183,13 @@ func wait[T any](s *server, f *future.Future[T]) T {
 	return v
 }
 
-// send puts a mail with gold and items into a player's box, for an hour.
+// mailTime is how long mails from send are there.
+const mailTime = 10 * time.Minute
+
+// send puts a mail with gold and items into a player's box.
 func (s *server) send(uid uint64, m game.Mail) {
 	s.t.Helper()
-	m.SentMS, m.ExpiresMS = s.Now().UnixMilli(), s.Now().Add(time.Hour).UnixMilli()
+	m.SentMS, m.ExpiresMS = s.Now().UnixMilli(), s.Now().Add(mailTime).UnixMilli()
 	if !wait(s, s.players.SendMail(uid, m, "test:"+strconv.FormatInt(m.ID, 10))) {
 		s.t.Errorf("mail %d was sent before", m.ID)
 	}

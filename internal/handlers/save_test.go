@@ -47,8 +47,9 @@ func nested(depth int) wire.Raw {
 	return append(bytes.Repeat([]byte{0x91}, depth-1), 0x90)
 }
 
-func TestSavesComeBackByteForByte(t *testing.T) {
-	s := start(t)
+func TestSavesComeBackByteForByte(t *testing.T) { onStores(t, testSavesComeBackByteForByte) }
+
+func testSavesComeBackByteForByte(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	values := []wire.Raw{
 		{0xc0}, {0x00}, {0xc2}, {0xd3, 0, 0, 0, 0, 0, 0, 0, 1}, // an integer in a wider form than it needs
@@ -74,8 +75,9 @@ func TestSavesComeBackByteForByte(t *testing.T) {
 	}
 }
 
-func TestSaveVersions(t *testing.T) {
-	s := start(t)
+func TestSaveVersions(t *testing.T) { onStores(t, testSaveVersions) }
+
+func testSaveVersions(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	a, b := wire.Raw{1}, wire.Raw{2}
 	stale := func(current int64, method string, params ...any) {
@@ -115,8 +117,9 @@ func TestSaveVersions(t *testing.T) {
 	saved(t, login(t, s.restart(0), 7), "slot", 1, b)
 }
 
-func TestSaveList(t *testing.T) {
-	s := start(t)
+func TestSaveList(t *testing.T) { onStores(t, testSaveList) }
+
+func testSaveList(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	list := func(c *rpctest.Client, want ...save.Info) {
 		t.Helper()
@@ -150,8 +153,9 @@ func TestSaveList(t *testing.T) {
 	list(c, want[0], want[2])
 }
 
-func TestSavesAreOfOnePlayer(t *testing.T) {
-	s := start(t)
+func TestSavesAreOfOnePlayer(t *testing.T) { onStores(t, testSavesAreOfOnePlayer) }
+
+func testSavesAreOfOnePlayer(t *testing.T, s *server) {
 	one, two := login(t, s, 1), login(t, s, 2)
 	put(t, one, 1, "slot", wire.Raw{1})
 	fails(t, two, rpc.NotFound, "no save", "save.get", "slot")
@@ -161,8 +165,9 @@ func TestSavesAreOfOnePlayer(t *testing.T) {
 }
 
 // Keys are bytes: what SQL, or a reader, takes for the same is not.
-func TestSaveKeysAreExact(t *testing.T) {
-	s := start(t)
+func TestSaveKeysAreExact(t *testing.T) { onStores(t, testSaveKeysAreExact) }
+
+func testSaveKeysAreExact(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	keys := []string{
 		"slot", "Slot", "slot ", " slot", "slo\u0074\u0301", "slót", "slo", "\x00", "a\x00", "%", "_", "'; DROP TABLE saves; --", "\\", "NULL",
@@ -178,8 +183,9 @@ func TestSaveKeysAreExact(t *testing.T) {
 	}
 }
 
-func TestSaveLimitOfKeys(t *testing.T) {
-	s := start(t)
+func TestSaveLimitOfKeys(t *testing.T) { onStores(t, testSaveLimitOfKeys) }
+
+func testSaveLimitOfKeys(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	var calls []uint32
 	for i := range 100 {
@@ -202,8 +208,9 @@ func TestSaveLimitOfKeys(t *testing.T) {
 	fails(t, c, rpc.FailedPrecondition, "100 saves already", "save.put", "key 8", 1)
 }
 
-func TestSaveRefusals(t *testing.T) {
-	s := start(t)
+func TestSaveRefusals(t *testing.T) { onStores(t, testSaveRefusals) }
+
+func testSaveRefusals(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	put(t, c, 1, "slot", wire.Raw{1})
 	before := s.everything()
@@ -255,8 +262,9 @@ func TestSaveRefusals(t *testing.T) {
 
 // What is read while a write waits for its commit is what was stored before, and
 // the session's own next call sees what it wrote.
-func TestSavePutsInARow(t *testing.T) {
-	s := start(t)
+func TestSavePutsInARow(t *testing.T) { onStores(t, testSavePutsInARow) }
+
+func testSavePutsInARow(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	var puts, gets []uint32
 	for i := range 50 {

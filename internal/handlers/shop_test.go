@@ -23,8 +23,9 @@ func has(t *testing.T, c *rpctest.Client, gold int64, items map[string]int64) {
 	}
 }
 
-func TestShop(t *testing.T) {
-	s := start(t)
+func TestShop(t *testing.T) { onStores(t, testShop) }
+
+func testShop(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	var offers []shop.Offer
 	if c.Must(&offers, "shop.list"); !slices.Equal(offers, []shop.Offer{{Item: "sword", Price: 30}, {Item: "potion", Price: 7}}) {
@@ -49,8 +50,9 @@ func TestShop(t *testing.T) {
 	has(t, login(t, s.restart(0), 7), 3, map[string]int64{"sword": 3, "potion": 1})
 }
 
-func TestShopRefusals(t *testing.T) {
-	s := start(t)
+func TestShopRefusals(t *testing.T) { onStores(t, testShopRefusals) }
+
+func testShopRefusals(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	c.Must(nil, "shop.buy", "potion", 1)
 	before := s.everything()
@@ -85,8 +87,9 @@ func TestShopRefusals(t *testing.T) {
 	has(t, c, 93, map[string]int64{"potion": 1})
 }
 
-func TestShopSellsNoMoreThanOneCanHave(t *testing.T) {
-	s := start(t)
+func TestShopSellsNoMoreThanOneCanHave(t *testing.T) { onStores(t, testShopSellsNoMoreThanOneCanHave) }
+
+func testShopSellsNoMoreThanOneCanHave(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	s.send(7, game.Mail{ID: 1, Title: "all of them", Items: map[string]int64{"potion": game.MaxCount - 1}})
 	c.Must(nil, "mail.claim", 1)
@@ -100,8 +103,9 @@ func TestShopSellsNoMoreThanOneCanHave(t *testing.T) {
 }
 
 // Calls that are sent without waiting are made one after the other.
-func TestShopPipelined(t *testing.T) {
-	s := start(t)
+func TestShopPipelined(t *testing.T) { onStores(t, testShopPipelined) }
+
+func testShopPipelined(t *testing.T, s *server) {
 	c := login(t, s, 7)
 	var calls []uint32
 	for range 10 {

@@ -148,8 +148,7 @@ func (s *Server) Wait(what string, until func() bool) {
 // settle runs callbacks until there are none and no blocking method runs.
 func (s *Server) settle() {
 	s.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
+	var late <-chan time.Time
 	for {
 		fn, blocking := s.next()
 		switch {
@@ -158,10 +157,12 @@ func (s *Server) settle() {
 			continue
 		case !blocking:
 			return
+		case late == nil:
+			late = time.After(patience)
 		}
 		select {
 		case <-s.wake:
-		case <-late.C:
+		case <-late:
 			s.t.Fatalf("a blocking method has not ended after %v", patience)
 		}
 	}
