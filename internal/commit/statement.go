@@ -96,6 +96,24 @@ func (d *dialect) up(n int) int {
 	return best
 }
 
+// most is how many rows a statement of a kind has at most. In MySQL a batch is best written whole. In SQLite 64 rows cost a quarter of
+// 64 statements, and more gain nothing; what finds its rows by a list does so one by one. A DELETE of MySQL has no byKey, and for a
+// long list it would read the whole of a table that it takes for small.
+func (d *dialect) most(k kind) int {
+	switch {
+	case k == upsertRows || k == insertRows:
+		if d.mysql {
+			return d.ladder[0]
+		}
+		return min(64, d.ladder[0])
+	case !d.mysql:
+		return 1
+	case k == deleteRows:
+		return min(64, d.ladder[0])
+	}
+	return d.ladder[0]
+}
+
 // statement returns the statement of a kind for so many rows.
 func (d *dialect) statement(k kind, t *Table, rows int) *statement {
 	key := statementKey{k, t, rows}
@@ -150,7 +168,7 @@ func (d *dialect) onConflict(key, columns []string) string {
 	return b.String()
 }
 
-// Purpose: remove rows of one table. Index: primary key, a range for each row. Returns nothing. At most maxDeletes rows.
+// Purpose: remove rows of one table. Index: primary key, a range for each row. Returns nothing.
 func (d *dialect) delete(t *Table, rows int) string {
 	if len(t.key) == 1 {
 		return "DELETE FROM " + t.name + " WHERE " + t.key[0] + " IN (" + list("?", rows) + ")"
@@ -158,9 +176,6 @@ func (d *dialect) delete(t *Table, rows int) string {
 	one := "(" + strings.Join(t.key, " = ? AND ") + " = ?)"
 	return "DELETE FROM " + t.name + " WHERE " + strings.Repeat(one+" OR ", rows-1) + one
 }
-
-// maxDeletes is how many rows one DELETE names: it has no byKey, and for a long list MySQL reads a table that it takes for small.
-const maxDeletes = 64
 
 // Purpose: the versions of players, which stay as they are until this transaction ends. Index: primary key. Returns uid, version of
 // those that are there.

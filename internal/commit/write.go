@@ -108,17 +108,11 @@ func (r *runner) writeAll(ctx context.Context, w *work) error {
 	return nil
 }
 
-// writeRows writes the rows of one table: in MySQL many with a statement, in SQLite, where that is slower, one.
+// writeRows writes the rows of one table, many with a statement.
 func (r *runner) writeRows(ctx context.Context, k kind, set rowset) error {
+	most := r.dialect.most(k)
 	for rows := set.rows; len(rows) > 0; {
-		n := 1
-		if r.dialect.mysql {
-			n = r.fit(rows)
-			if k == deleteRows {
-				n = min(n, maxDeletes)
-			}
-			n = r.dialect.down(n)
-		}
+		n := r.dialect.down(min(r.fit(rows), most))
 		args := r.args[:0]
 		for _, row := range rows[:n] {
 			args = append(args, row.Values...)
@@ -148,15 +142,10 @@ func (r *runner) fit(rows []*Row) int {
 
 // writeTakes raises the versions of the players that are taken over.
 func (r *runner) writeTakes(ctx context.Context, takes []*Change) error {
+	most := r.dialect.most(takeRows)
 	for len(takes) > 0 {
-		n := 1
-		if r.dialect.mysql {
-			n = min(len(takes), r.dialect.ladder[0])
-		}
+		n := min(len(takes), most)
 		size := r.dialect.up(n)
-		if !r.dialect.mysql {
-			size = 1
-		}
 		if err := r.session.Exec(ctx, r.dialect.statement(takeRows, nil, size), r.takeArgs(takes[:n], size)...); err != nil {
 			return err
 		}
