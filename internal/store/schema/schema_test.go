@@ -280,7 +280,7 @@ func TestSQLiteTakesNoOtherType(t *testing.T) {
 // the tables.
 func TestManyStarters(t *testing.T) {
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
-		const starters = 6
+		const starters = 12
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		var applied []string
