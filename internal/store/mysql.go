@@ -56,7 +56,8 @@ func (s *SQL) openMySQL(o SQLOptions) error {
 	s.write = s.read
 	s.readDB = open(calls, o.MaxOpen, o.MaxIdle, fmt.Sprintf(statementLimit, o.Timeout.Seconds(), max(1, o.Timeout.Milliseconds())))
 	s.writeDB = s.readDB
-	s.pinned = open(calls, pinned, 2)
+	s.pinned = open(calls, pinned, pinned)
+	s.pinned.SetConnMaxIdleTime(pinnedIdle)
 	s.openDDL = func() *sql.DB { return open(migrations, 4, 1) }
 	return nil
 }

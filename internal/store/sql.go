@@ -37,8 +37,12 @@ type SQLOptions struct {
 	Health      *Health       // nil: one of its own
 }
 
-// pinned is how many connections Conn and Each may hold together, beside MaxOpen.
-const pinned = 16
+// pinned is how many connections Conn and Each may hold together, beside MaxOpen. All are kept for a while: loading takes several, again
+// and again.
+const (
+	pinned     = 16
+	pinnedIdle = time.Minute
+)
 
 // retries is how often a transaction that was rolled back for a deadlock is tried again.
 const retries = 3

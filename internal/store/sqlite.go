@@ -40,7 +40,8 @@ func (s *SQL) openSQLite(o SQLOptions) error {
 	s.readDB = open(o.MaxOpen, o.MaxOpen, "query_only(1)") // opening one costs more than keeping it
 	s.readDB.SetConnMaxIdleTime(time.Minute)
 	s.writeDB = open(1, 1)
-	s.pinned = open(pinned, 2)
+	s.pinned = open(pinned, pinned)
+	s.pinned.SetConnMaxIdleTime(pinnedIdle)
 	s.openDDL = func() *sql.DB { return open(2, 1) }
 	s.gate = make(chan struct{}, 1)
 	return nil
