@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 	"internal/storetest":      {},
 	"cmd/gameserverd":         {"internal/"},
 	"cmd/rpcgen":              {"internal/rpcgen"},
-	"bench":                   {"wire", "client"},
+	"bench":                   {"client", "client/api", "wire"},
 }
 
 // forbidden are imports from outside that a package must not have: what they
@@ -59,12 +59,12 @@ var forbidden = map[string][]string{
 
 // stays are imports that only the folders named here, and those below them, may
 // have. Whoever else needs a database has a store.SQL or a store.Redis, which
-// answer in time whatever happens.
+// answer in time whatever happens. bench measures what drivers do without us.
 var stays = map[string][]string{
-	"database/sql":                   {"internal/store", "internal/storetest"},
-	"github.com/go-sql-driver/mysql": {"internal/store", "internal/storetest"},
-	"modernc.org/sqlite":             {"internal/store", "internal/storetest"},
-	"github.com/redis/go-redis":      {"internal/store", "internal/storetest"},
+	"database/sql":                   {"bench", "internal/store", "internal/storetest"},
+	"github.com/go-sql-driver/mysql": {"bench", "internal/store", "internal/storetest"},
+	"modernc.org/sqlite":             {"bench", "internal/store", "internal/storetest"},
+	"github.com/redis/go-redis":      {"bench", "internal/store", "internal/storetest"},
 	"github.com/alicebob/miniredis":  {"internal/store"},
 	"github.com/pressly/goose":       {"internal/store/schema"},
 	"gameserverd/internal/storetest": {}, // tests only, which are not looked at
