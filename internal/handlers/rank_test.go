@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"gameserverd/internal/handlers/rank"
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/rpctest"
+	"gameserverd/internal/storetest"
 	"gameserverd/wire"
 )
 
@@ -133,4 +135,25 @@ func testRankRefusals(t *testing.T, s *server) {
 	rows(t, c, "rank.top", "lap", 100)
 	submit(t, c, "main", most, 1, most)
 	submit(t, c, "lap", -most, 1, -most)
+}
+
+// A score is stored also when nobody can say which rank it has.
+func TestRankWithoutRedis(t *testing.T) {
+	redis := storetest.RedisAlone(t)
+	s := startOn(t, stores{storetest.Store{Driver: "sqlite", DSN: filepath.Join(t.TempDir(), "game.db")}, redis.URL})
+	c := login(t, s, 7)
+	submit(t, c, "main", 5, 1, 5)
+	redis.Kill()
+	raw, err := c.Call("rank.submit", "main", 10)
+	wantError(t, raw, err, rpc.Unavailable, "")
+	if err != nil && err.RetryAfter <= 0 {
+		t.Errorf("%v does not say when to try again", err)
+	}
+	fails(t, c, rpc.Unavailable, "", "rank.top", "main", 10)
+	has(t, c, 100, map[string]int64{}) // what needs no Redis goes on
+	redis.Start()
+	s = s.restart(0)
+	c = login(t, s, 7)
+	rows(t, c, "rank.top", "main", 10, "1 7 player7 10")
+	submit(t, c, "main", 10, 1, 10)
 }
