@@ -10,6 +10,8 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "modernc.org/sqlite"
+
+	"gameserverd/internal/storetest"
 )
 
 // database is where an installation's daemons keep their state.
@@ -24,6 +26,11 @@ func (d database) env() []string {
 		return nil // the default
 	}
 	return []string{"GAMESERVERD_STORE_SQL_DRIVER=" + d.driver, "GAMESERVERD_STORE_SQL_DSN=" + d.dsn}
+}
+
+// boardsIn is what tells a daemon to sort the boards in that Redis.
+func boardsIn(redis *storetest.Server) []string {
+	return []string{"GAMESERVERD_GAME_BOARDS_INDEX=redis", "GAMESERVERD_STORE_REDIS_URL=" + redis.URL}
 }
 
 func (d database) open(t *testing.T) *sql.DB {

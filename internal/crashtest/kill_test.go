@@ -218,8 +218,10 @@ func (p *player) moves(late time.Time) error {
 }
 
 // sleep lets up to so many milliseconds pass: when the kill comes is what the test is about.
-func (m *series) sleep(most int) {
-	<-time.After(time.Duration(m.rng.Int64N(int64(most) * int64(time.Millisecond))))
+func (m *series) sleep(most int) { <-moment(m.rng, most) }
+
+func moment(r *rand.Rand, most int) <-chan time.Time {
+	return time.After(time.Duration(r.Int64N(int64(most) * int64(time.Millisecond))))
 }
 
 // session is one player's connection in one round: first everything is to be as the model says, then it is changed.

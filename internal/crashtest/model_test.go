@@ -32,8 +32,10 @@ type state struct {
 	items   map[string]int64
 	saves   map[string]kept
 	claimed map[int64]bool
-	best    int64 // 0: no score yet
+	best    int64 // 0: no score yet; notRead: nobody looked
 }
+
+const notRead = -1
 
 type kept struct {
 	version int64
@@ -194,14 +196,22 @@ func (m *model) settle(o outcome) error {
 // found compares with what was read of the player when nothing was under way any more.
 func (m *model) found(s *state) error {
 	m.open = false
+	var same []*state
 	var want []string
 	for _, may := range m.may {
-		if may.String() == s.String() {
-			m.may = []*state{may}
-			m.history = append(m.history[max(0, len(m.history)-50):], "found "+s.view())
-			return nil
+		seen := may
+		if s.best == notRead {
+			seen = may.with(func(s *state) { s.best = notRead })
 		}
-		want = append(want, may.String())
+		if seen.String() == s.String() {
+			same = append(same, may)
+		}
+		want = append(want, seen.String())
+	}
+	if same != nil {
+		m.may = same
+		m.history = append(m.history[max(0, len(m.history)-50):], "found "+s.view())
+		return nil
 	}
 	return m.violation("found\n  %s\nbut it should be\n  %s", s, strings.Join(want, "\n  or "))
 }

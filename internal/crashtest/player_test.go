@@ -163,14 +163,19 @@ func (p *player) play(c *client.Client, r *rand.Rand, depth int, stop <-chan str
 	return done
 }
 
-// look reads the player's whole state. It is errLost if the connection ended meanwhile.
-func (p *player) look(c *client.Client) (*state, error) {
+// look reads the player's whole state, the best score from the board. It is errLost if the connection ended meanwhile.
+func (p *player) look(c *client.Client) (*state, error) { return p.lookBy(c, p.read) }
+
+// lookApart is look without the score: a board that two daemons share may get one from the other a little later.
+func (p *player) lookApart(c *client.Client) (*state, error) { return p.lookBy(c, p.readApart) }
+
+func (p *player) lookBy(c *client.Client, read func(context.Context, api.API, *state) error) (*state, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	a := api.New(c)
 	s := newState(p.uid)
 	for {
-		err := p.read(ctx, a, s)
+		err := read(ctx, a, s)
 		kind, answer := ended(err)
 		switch {
 		case err == nil:
@@ -186,7 +191,8 @@ func (p *player) look(c *client.Client) (*state, error) {
 	}
 }
 
-func (p *player) read(ctx context.Context, a api.API, s *state) error {
+func (p *player) readApart(ctx context.Context, a api.API, s *state) error {
+	s.best = notRead
 	me, err := a.Player.Get(ctx)
 	if err != nil {
 		return err
@@ -220,6 +226,13 @@ func (p *player) read(ctx context.Context, a api.API, s *state) error {
 	}
 	if len(mails) != len(p.letters) {
 		return fmt.Errorf("%w: %d mails, not %d", errWrong, len(mails), len(p.letters))
+	}
+	return nil
+}
+
+func (p *player) read(ctx context.Context, a api.API, s *state) error {
+	if err := p.readApart(ctx, a, s); err != nil {
+		return err
 	}
 	rows, err := a.Rank.Around(ctx, board, 1)
 	switch {
