@@ -177,7 +177,13 @@ var anywhere = []string{"GAMESERVERD_LISTEN_TCP=127.0.0.1:0", "GAMESERVERD_LISTE
 
 func serveOn(t *testing.T, env ...string) *daemon {
 	t.Helper()
-	p := launch(t, t.TempDir(), append(append([]string{}, anywhere...), env...), "serve")
+	return serveIn(t, t.TempDir(), env...)
+}
+
+// serveIn is serveOn with the data of a folder.
+func serveIn(t *testing.T, dir string, env ...string) *daemon {
+	t.Helper()
+	p := launch(t, dir, append(append([]string{}, anywhere...), env...), "serve")
 	d := &daemon{process: p}
 	d.addr = p.until(p.out, `(?m)^gameserverd \S+ listens on (\S+)$`)[1]
 	d.admin = p.until(p.out, `(?m)^health, readiness and profiles: http://(\S+)/$`)[1]

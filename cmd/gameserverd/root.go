@@ -37,6 +37,7 @@ by the deadline, 130 interrupted.`,
 		newCheck(),
 		newRoutes(),
 		newMigrate(program),
+		newBackup(program),
 		newVersion(),
 	)
 	return root
