@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -25,6 +26,7 @@ func base(t *testing.T, s storetest.Store) Database {
 	c := config.Default()
 	c.DataDir = filepath.Join(t.TempDir(), "data")
 	c.Store.SQL.Driver, c.Store.SQL.DSN = s.Driver, s.DSN
+	c.Store.Timeout = 20 * time.Second // the machine may be busy
 	if s.Driver == "sqlite" {
 		c.Store.SQL.DSN = ""
 	}

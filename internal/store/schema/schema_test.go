@@ -31,7 +31,7 @@ func limited(t *testing.T) context.Context {
 
 func open(t *testing.T, s storetest.Store) *store.SQL {
 	t.Helper()
-	db, err := store.OpenSQL(store.SQLOptions{Driver: store.Driver(s.Driver), DSN: s.DSN})
+	db, err := store.OpenSQL(store.SQLOptions{Driver: store.Driver(s.Driver), DSN: s.DSN, Timeout: deadline})
 	if err != nil {
 		t.Fatal(err)
 	}
