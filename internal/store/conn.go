@@ -181,9 +181,9 @@ func (c *Conn) ended(ctx context.Context, query string, err error) error {
 	return err
 }
 
-// release lets others write, unless a transaction is open, or may be: whatever is open on a lost connection ends with it.
+// release lets others write, unless a transaction is open, or may be: that of a lost connection ends with it.
 func (c *Conn) release() {
-	if c.holds && (c.closed || !c.within && !c.lost) {
+	if c.holds && (c.closed || !c.within) {
 		c.holds = false
 		<-c.s.gate
 	}

@@ -56,6 +56,10 @@ func TestConnTransaction(t *testing.T) {
 		}
 		stored(1)
 		do("Rollback of nothing", c.Rollback(ctx))
+		if _, err := c.Exec(ctx, "BEGIN NONSENSE"); err == nil || IsLost(err) {
+			t.Errorf("BEGIN NONSENSE: %v", err)
+		}
+		r.must(t, "UPDATE counter SET n = 1") // nobody holds the writer's place
 		do("Begin", c.Begin(ctx))
 		if err := c.Begin(ctx); err == nil || IsLost(err) || IsRetryable(err) {
 			t.Errorf("Begin in a transaction: %v", err)

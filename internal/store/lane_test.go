@@ -140,6 +140,11 @@ func TestLaneEndsWithTheCaller(t *testing.T) {
 	if _, err := wait(t, submit(l, ctx, never, nil, func(*call) (int, error) { t.Error("it ran"); return 0, nil })); !errors.Is(err, reason) {
 		t.Errorf("a context that has ended before: %v", err)
 	}
+	free := newLane(1, 0)
+	if _, err := wait(t, submit(free, ctx, never, nil, func(*call) (int, error) { t.Error("it ran"); return 0, nil })); !errors.Is(err, reason) {
+		t.Errorf("a context that has ended before, and a free worker: %v", err)
+	}
+	until(t, "no worker is left", func() bool { return idle(free) })
 	soon, cancelSoon := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancelSoon()
 	_, err := wait(t, submit(l, soon, never, nil, func(c *call) (int, error) { <-c.ctx.Done(); return 0, c.ctx.Err() }))
