@@ -24,8 +24,8 @@ func (c PlayerClient) Get(ctx context.Context) (Player, error) {
 // Rename gives the caller another name, and returns the caller's state with it.
 // Boards show it from then on.
 //
-// A name has 1 to 24 characters and no control characters: else
-// invalid_argument. It is unique without regard to case and to differences that
+// A name has 1 to 24 characters, no control characters, and none of the signs of
+// SQL (" ; ` \ = -- /*, and ' but between letters): else invalid_argument. It is unique without regard to case and to differences that
 // nobody sees, such as white space at its ends: already_exists if another player
 // has it. So is a name like player7, unless it is the one that the caller began
 // with. The name that is given up is free for others at once.

@@ -25,7 +25,7 @@ func DefaultName(uid uint64) string { return fmt.Sprintf("player%d", uid) }
 
 // CheckName reports, as invalid_argument, why name cannot be chosen by anybody:
 // it has 1 to MaxName characters, of which one can be seen, and none that
-// controls how text is shown.
+// controls how text is shown or that ends a text in SQL.
 func CheckName(name string) error {
 	if !utf8.ValidString(name) {
 		return wire.Errorf(wire.InvalidArgument, "name must be valid UTF-8")
@@ -38,6 +38,9 @@ func CheckName(name string) error {
 			return wire.Errorf(wire.InvalidArgument, "name must have no control characters, got %U", r)
 		}
 	}
+	if part := sqlInName.FindString(name); part != "" {
+		return wire.Errorf(wire.InvalidArgument, "name must have no %q: allowed are letters, digits, spaces, other signs, and ' between letters", part)
+	}
 	switch key := NameKey(name); {
 	case key == "":
 		return wire.Errorf(wire.InvalidArgument, "name must have a character that can be seen")
@@ -46,6 +49,11 @@ func CheckName(name string) error {
 	}
 	return nil
 }
+
+// sqlInName is what turns text into a statement somewhere else. No SQL here is
+// made from names, but they are also pasted into other people's tools, and
+// nobody is called so. O'Brien is.
+var sqlInName = regexp.MustCompile("[\";`\\\\=]|--|/\\*|^'|'$|[^\\p{L}]'|'[^\\p{L}]")
 
 // defaultKey is what the keys of default names look like.
 var defaultKey = regexp.MustCompile(`^player[0-9]+$`)

@@ -178,7 +178,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 			c := s.login(7)
 			ctx := testContext(t)
 			if err := errors.Join(
-				c.Call(ctx, "player.rename", nil, "Robert'); DROP TABLE"),
+				c.Call(ctx, "player.rename", nil, "Robert O'Brien %_"),
 				c.Call(ctx, "shop.buy", nil, "potion", 3),
 				c.Call(ctx, "save.put", nil, "slot", map[string]any{"level": 3}),
 				c.Call(ctx, "rank.submit", nil, "main", 12),
@@ -208,7 +208,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 			if err := errors.Join(c.Call(ctx, "player.get", &player), c.Call(ctx, "save.get", &save, "slot"), c.Call(ctx, "rank.top", &top, "main", 5)); err != nil {
 				t.Fatal(err)
 			}
-			if player.Name != "Robert'); DROP TABLE" || player.Gold != 70 || player.Items["potion"] != 3 {
+			if player.Name != "Robert O'Brien %_" || player.Gold != 70 || player.Items["potion"] != 3 {
 				t.Errorf("player %+v", player)
 			}
 			if save.Version != 1 || save.Value["level"] != 3 || len(top) != 1 || top[0].Rank != 1 || top[0].Name != player.Name {

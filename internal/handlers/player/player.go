@@ -49,8 +49,8 @@ func (h *Handlers) Get(c *rpc.Call) *future.Future[Player] {
 // Rename gives the caller another name, and returns the caller's state with it.
 // Boards show it from then on.
 //
-// A name has 1 to 24 characters and no control characters: else
-// invalid_argument. It is unique without regard to case and to differences that
+// A name has 1 to 24 characters, no control characters, and none of the signs of
+// SQL (" ; ` \ = -- /*, and ' but between letters): else invalid_argument. It is unique without regard to case and to differences that
 // nobody sees, such as white space at its ends: already_exists if another player
 // has it. So is a name like player7, unless it is the one that the caller began
 // with. The name that is given up is free for others at once.
@@ -78,18 +78,12 @@ func (h *Handlers) Rename(c *rpc.Call, name string) *future.Future[Player] {
 			return view(p), nil
 		}), nil
 	})
-	done := future.New[Player]()
-	renamed.Then(c, func(p Player, err error) {
-		switch {
-		case errors.Is(err, commit.ErrDuplicate):
-			done.Fail(game.TakenName(name))
-		case err != nil:
-			done.Fail(err)
-		default:
-			done.Resolve(p)
+	return future.Catch(renamed, c, func(err error) error {
+		if errors.Is(err, commit.ErrDuplicate) {
+			return game.TakenName(name)
 		}
+		return err
 	})
-	return done
 }
 
 // view is p for the wire; it shares nothing with p.
