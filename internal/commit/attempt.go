@@ -24,6 +24,7 @@ func (r *runner) attempt(part []*Change, oneByOne bool) (verdict, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.g.ctx, r.g.o.Timeout)
 	defer cancel()
+	defer func() { clear(r.args[:cap(r.args)]) }() // or it would keep what was abandoned
 	began := time.Now()
 	if err := r.begin(ctx, part); err != nil {
 		r.failed(ctx, err)

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,7 +30,7 @@ import (
 // Options says how a Group is made. DB is needed; whatever else is zero has the default named here.
 type Options struct {
 	DB         *store.SQL
-	BatchRows  int           // rows of one transaction, 500; a change that has more is a transaction alone
+	BatchRows  int           // rows of one transaction, 500, at most 10,000; a change that has more is a transaction alone
 	BatchBytes int           // bytes of one transaction and of one statement, 4 MiB; a row must fit. Below max_allowed_packet (16 MiB)
 	Queue      int           // changes that have not ended, 20,000
 	QueueBytes int           // bytes of these, 64 MiB
@@ -48,6 +49,7 @@ func (o *Options) setDefaults() {
 			*d.option = d.value
 		}
 	}
+	o.BatchRows = min(o.BatchRows, 10_000) // SQLite has 32,766 placeholders for a statement
 	if o.Timeout <= 0 {
 		o.Timeout = 2 * time.Second
 	}
@@ -78,6 +80,7 @@ type Group struct {
 	queue   queue
 	closing bool
 	counts  counts
+	cut     atomic.Bool // changes have ended that Close was to store
 }
 
 // New starts a Group. It does not connect: that is part of the first batch. Its goroutine ends with Close.
@@ -179,9 +182,20 @@ func (g *Group) Close(ctx context.Context) error {
 	g.closing = true
 	g.changed.Broadcast()
 	g.mu.Unlock()
+	if !g.waitForEnd(ctx) || g.cut.Load() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return ErrClosed // it was another Close that gave up
+	}
+	return nil
+}
+
+// waitForEnd tells whether the runner has ended, by itself or because ctx has.
+func (g *Group) waitForEnd(ctx context.Context) bool {
 	select {
 	case <-g.ended:
-		return nil
+		return true
 	case <-ctx.Done():
 	}
 	g.giveUp()
@@ -192,7 +206,8 @@ func (g *Group) Close(ctx context.Context) error {
 	defer grace.Stop()
 	select {
 	case <-g.ended:
+		return true
 	case <-grace.C:
+		return false
 	}
-	return ctx.Err()
 }

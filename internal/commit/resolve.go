@@ -31,6 +31,7 @@ func (r *runner) unknown(ctx context.Context, claimed []*Change, err error) verd
 			c.outcome = Outcome{Err: ErrUnknown}
 		}
 	}
+	r.g.cut.Store(true)
 	r.end(claimed)
 	return gaveUp
 }

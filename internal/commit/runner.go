@@ -141,6 +141,9 @@ func (r *runner) finish(changes []*Change, err error) {
 			done = append(done, c)
 		}
 	}
+	if err == ErrClosed && len(done) > 0 {
+		r.g.cut.Store(true)
+	}
 	r.g.end(done)
 }
 
