@@ -85,6 +85,9 @@ func (e *entry) create(o *op, then func(error)) {
 	row, err := playerRow(commit.Insert, player, now.UnixMilli(), firstVersion)
 	c.Rows = append(c.Rows, row)
 	for i, m := range mails {
+		if m.ID == 0 {
+			m.ID = newMailID()
+		}
 		mail, mailErr := mailRow(e.uid, m, fmt.Sprintf("new player %d", i))
 		c.Rows = append(c.Rows, mail)
 		err = errors.Join(err, mailErr)

@@ -13,8 +13,10 @@ package players
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 
@@ -40,7 +42,7 @@ type Options struct {
 	HomeOf func(uid uint64) int // the index in Loops of a player's home
 
 	// New is the player uid as it begins at the time now, with the mails that wait
-	// for it. Any goroutine.
+	// for it, as for SendMail. Any goroutine.
 	New func(uid uint64, now time.Time) (game.Player, []game.Mail)
 	// Arrived is called when a mail to uid is stored, on uid's home loop; nil:
 	// nobody is told.
@@ -164,13 +166,31 @@ func Change[T any](p *Players, uid uint64, fn func(d *Draft) (T, error)) *future
 
 // SendMail stores a mail to the player uid, whether online or not, and resolves
 // to false if something with the same source was sent to uid before. Source is 1
-// to 64 bytes. Any goroutine.
+// to 64 bytes. A mail with the id 0
+// gets one of its own, which is what senders want. One that game.Mail.Check refuses
+// fails with that error. Any goroutine.
 func (p *Players) SendMail(uid uint64, m game.Mail, source string) *future.Future[bool] {
+	err := m.Check()
+	if n := len(source); err == nil && (n < 1 || n > maxSource || !utf8.ValidString(source)) {
+		err = wire.Errorf(wire.InvalidArgument, "a mail's source must be 1 to %d bytes of UTF-8, got %d", maxSource, n)
+	}
+	if err != nil {
+		return future.Failed[bool](err)
+	}
+	if m.ID == 0 {
+		m.ID = newMailID()
+	}
 	out := future.New[bool]()
 	o := &op{fail: func(err error) { out.Fail(err) }}
 	p.enter(uid, o, func(s *shard) { s.sendMail(uid, m, source, o, out) })
 	return out
 }
+
+const maxSource = 64 // bytes, as the table has it
+
+// newMailID is random: nobody has to be asked for the next one, and two of the
+// same player are the same once in 10^15.
+func newMailID() int64 { return 1 + rand.Int64N(game.MaxCount) }
 
 // NameOwner resolves to the player who has chosen the name, 0 if nobody has.
 // Any goroutine.

@@ -21,7 +21,7 @@ import (
 
 func TestFirstLoginMakesThePlayer(t *testing.T) {
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
-		mail := game.Mail{ID: 5, Title: "Welcome!", Gold: 50, Items: map[string]int64{"potion": 2}, SentMS: 1, ExpiresMS: 1 << 50}
+		mail := game.Mail{Title: "Welcome!", Gold: 50, Items: map[string]int64{"potion": 2}, SentMS: 1, ExpiresMS: 1 << 50}
 		n := newNode(t, s, func(o *Options) {
 			o.New = func(uid uint64, now time.Time) (game.Player, []game.Mail) {
 				return game.NewPlayer(uid, 100, now.Truncate(time.Millisecond)), []game.Mail{mail}
@@ -82,8 +82,8 @@ func TestEverythingOfAPlayerIsStoredAndLoaded(t *testing.T) {
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		n := newNode(t, s)
 		n.login(7)
-		must(t, n.SendMail(7, game.Mail{ID: 1, Title: "reward", Gold: 9, SentMS: 10, ExpiresMS: 1 << 50}, "test"))
-		must(t, n.SendMail(7, game.Mail{ID: 2, Title: "old", SentMS: 1, ExpiresMS: 2}, "test 2"))
+		must(t, n.SendMail(7, game.Mail{Title: "reward", Gold: 9, SentMS: 10, ExpiresMS: 1 << 50}, "test"))
+		must(t, n.SendMail(7, game.Mail{Title: "old", SentMS: 1, ExpiresMS: 2}, "test 2"))
 		must(t, Change(n.Players, 7, func(d *Draft) (int, error) {
 			p := d.Player()
 			p.Gold, p.Level, p.Items = 3, 4, map[string]int64{"sword": 1}
@@ -91,13 +91,13 @@ func TestEverythingOfAPlayerIsStoredAndLoaded(t *testing.T) {
 			d.Rename("Ännchen")
 			d.PutSave("a'; DROP TABLE saves; --", game.Save{Value: []byte{0xc4, 1, 0xff}, Version: 1, UpdatedMS: 11})
 			d.PutSave("gone", game.Save{Value: []byte{0xc0}, Version: 1, UpdatedMS: 11})
-			d.ClaimMail(1)
+			d.ClaimMail(mailCalled(d.State(), "reward").ID)
 			d.PutBest("main", game.Best{Score: -5, Came: 12})
 			return 0, nil
 		}))
 		must(t, Change(n.Players, 7, func(d *Draft) (int, error) { d.DeleteSave("gone"); return 0, nil }))
 		here := n.state(7)
-		here.Mail = slices.DeleteFunc(here.Mail, func(m game.Mail) bool { return m.ID == 2 }) // expired when read again
+		here.Mail = slices.DeleteFunc(here.Mail, func(m game.Mail) bool { return m.Title == "old" }) // expired when read again
 		there := newNode(t, s).state(7)
 		here.Player.Created = here.Player.Created.Truncate(time.Millisecond)
 		if !reflect.DeepEqual(here, there) {
@@ -160,9 +160,9 @@ func TestNamesAndClaimsAreUniqueInSQL(t *testing.T) {
 		if err := errors.Join(rename(1, "BOB"), rename(1, "Alice"), rename(2, "bob"), rename(1, "player1"), rename(2, "alice")); err != nil {
 			t.Errorf("names that are free: %v", err)
 		}
-		must(t, n.SendMail(1, game.Mail{ID: 3, Title: "x", SentMS: 1, ExpiresMS: 1 << 50}, "x"))
+		must(t, n.SendMail(1, game.Mail{Title: "x", SentMS: 1, ExpiresMS: 1 << 50}, "x"))
 		claim := func() error {
-			_, err := result(t, Change(n.Players, 1, func(d *Draft) (int, error) { d.ClaimMail(3); return 0, nil }))
+			_, err := result(t, Change(n.Players, 1, func(d *Draft) (int, error) { d.ClaimMail(d.State().Mail[0].ID); return 0, nil }))
 			return err
 		}
 		if err := claim(); err != nil {
@@ -176,29 +176,46 @@ func TestNamesAndClaimsAreUniqueInSQL(t *testing.T) {
 
 func TestSendMail(t *testing.T) {
 	n := newNode(t, sqliteStore(t))
-	m := game.Mail{ID: 3, Title: "x", Gold: 1, SentMS: 5, ExpiresMS: 1 << 50}
+	m := game.Mail{Title: "x", Gold: 1, SentMS: 5, ExpiresMS: 1 << 50}
 	if !must(t, n.SendMail(7, m, "daily 1")) { // nobody has seen this player yet
 		t.Error("not sent")
 	}
-	again := m
-	again.ID = 4
-	if must(t, n.SendMail(7, again, "daily 1")) {
+	if must(t, n.SendMail(7, m, "daily 1")) {
 		t.Error("the same source twice made two mails")
 	}
 	n.login(7)
 	first := m
-	first.ID, first.SentMS = 5, 1
+	first.Title, first.SentMS = "earlier", 1
 	if !must(t, n.SendMail(7, first, "daily 2")) {
 		t.Error("not sent to one who is online")
 	}
-	if got := n.state(7).Mail; !reflect.DeepEqual(got, []game.Mail{first, m}) {
+	got := n.state(7).Mail
+	if len(got) != 2 || got[0].Title != "earlier" || got[1].Title != "x" || got[0].ID < 1 || got[0].ID == got[1].ID {
 		t.Errorf("mail is %+v", got)
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !reflect.DeepEqual(n.arrived, []game.Mail{m, first}) {
+	if !reflect.DeepEqual(n.arrived, []game.Mail{got[1], got[0]}) {
 		t.Errorf("arrived %+v", n.arrived)
 	}
+	n.mu.Unlock()
+	for what, err := range map[string]error{
+		"no title":        errOf(t, n.SendMail(7, game.Mail{SentMS: 1, ExpiresMS: 2}, "x")),
+		"no source":       errOf(t, n.SendMail(7, m, "")),
+		"a long source":   errOf(t, n.SendMail(7, m, strings.Repeat("x", 65))),
+		"bytes as source": errOf(t, n.SendMail(7, m, "\xff")),
+	} {
+		if wire.CodeOf(err) != wire.InvalidArgument {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if len(n.state(7).Mail) != 2 {
+		t.Error("something that was refused was sent")
+	}
+}
+
+// mailCalled is the mail with a title.
+func mailCalled(s *State, title string) game.Mail {
+	return s.Mail[slices.IndexFunc(s.Mail, func(m game.Mail) bool { return m.Title == title })]
 }
 
 func TestMailThatComesDuringALoadIsThereOnce(t *testing.T) {
@@ -207,7 +224,7 @@ func TestMailThatComesDuringALoadIsThereOnce(t *testing.T) {
 	for round := range 20 {
 		n := newNode(t, s)
 		login := n.Login(7)
-		sent := n.SendMail(7, game.Mail{ID: int64(round + 1), Title: "x", SentMS: 5, ExpiresMS: 1 << 50}, fmt.Sprint(round))
+		sent := n.SendMail(7, game.Mail{Title: "x", SentMS: 5, ExpiresMS: 1 << 50}, fmt.Sprint(round))
 		must(t, login)
 		must(t, sent)
 		if got := n.state(7).Mail; len(got) != round+1 {
@@ -346,7 +363,9 @@ func TestThoseWhoLingerAreBoundInBytes(t *testing.T) {
 	if !n.inMemory(2) || !n.inMemory(4) {
 		t.Error("forgotten within the bound")
 	}
-	must(t, n.SendMail(2, game.Mail{ID: 1, Title: strings.Repeat("x", 5000), SentMS: 1, ExpiresMS: 1 << 50}, "x"))
+	for i := range 20 {
+		must(t, n.SendMail(2, game.Mail{Title: strings.Repeat("x", 200), SentMS: 1, ExpiresMS: 1 << 50}, fmt.Sprint(i)))
+	}
 	n.login(6)
 	n.logout(6)
 	if n.inMemory(2) || !n.inMemory(4) || !n.inMemory(6) {
@@ -374,10 +393,14 @@ func TestPurgeDeletesWhatExpired(t *testing.T) {
 		n := newNode(t, s)
 		n.login(7)
 		for i := range int64(450) {
-			m := game.Mail{ID: i + 1, Title: "x", SentMS: 1, ExpiresMS: 1000 + i}
+			m := game.Mail{Title: fmt.Sprint(i), SentMS: 1, ExpiresMS: 1000 + i}
 			must(t, n.SendMail(7, m, fmt.Sprint(i)))
 		}
-		must(t, Change(n.Players, 7, func(d *Draft) (int, error) { d.ClaimMail(1); d.ClaimMail(450); return 0, nil }))
+		must(t, Change(n.Players, 7, func(d *Draft) (int, error) {
+			d.ClaimMail(mailCalled(d.State(), "0").ID)
+			d.ClaimMail(mailCalled(d.State(), "449").ID)
+			return 0, nil
+		}))
 		deleted, err := n.Purge(testContext(t), 1449)
 		if err != nil || deleted != 449 {
 			t.Errorf("deleted %d: %v", deleted, err)

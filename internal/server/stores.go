@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -138,7 +137,7 @@ func welcome(g config.Game, now time.Time) []game.Mail {
 		return nil
 	}
 	return []game.Mail{{
-		ID: rand.Int64N(game.MaxCount) + 1, Title: "Welcome!", Gold: g.WelcomeGold,
+		Title: "Welcome!", Gold: g.WelcomeGold,
 		SentMS: now.UnixMilli(), ExpiresMS: now.Add(g.MailTTL).UnixMilli(),
 	}}
 }
