@@ -22,9 +22,19 @@ run: build ## build and start the daemon on 127.0.0.1:5700
 generate: ## write the code and pages that are made from the handlers and the config
 	$(GO) run ./cmd/rpcgen
 
+# The seed is another one for each run, which also keeps go test from answering for
+# the kills of internal/crashtest out of its cache.
 test: ## run all tests, with the race detector and the invariants checked
 	@./scripts/test-servers.sh
-	./scripts/count-skips.sh $(GO) test -race -tags invariants -timeout 10m $(PACKAGES)
+	GAMESERVERD_SEED=$${GAMESERVERD_SEED:-$$(date +%s%N)} ./scripts/count-skips.sh $(GO) test -race -tags invariants -timeout 10m $(PACKAGES)
+
+KILLS ?= 500
+RUNS  ?= 1
+
+soak: ## kill daemons and databases KILLS (500) times in each of RUNS (1) runs
+	@./scripts/test-servers.sh
+	NO_SKIPS=1 GAMESERVERD_KILLS=$(KILLS) ./scripts/count-skips.sh \
+		$(GO) test -race -tags invariants -count=$(RUNS) -timeout 24h -v ./internal/crashtest
 
 FUZZTIME ?= 30s
 
@@ -62,4 +72,4 @@ bench: build ## measure against the limit server, memory per connection, rooms (
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build run generate test fuzz fresh vet verify plain bench clean
+.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean

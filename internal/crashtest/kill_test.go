@@ -54,10 +54,10 @@ func TestKillsOverSQLite(t *testing.T) {
 }
 
 func TestKillsOverMariaDB(t *testing.T) {
-	server := storetest.MariaDBAlone(t)
+	server, redis := storetest.MariaDBAlone(t), storetest.RedisAlone(t)
 	db := database{"mysql", server.DSN}
-	in := newInstallation(t, append(db.env(), "GAMESERVERD_STORE_TIMEOUT=500ms")...)
-	(&series{t: t, in: in, db: db, server: server, seed: seed(t)}).run(kills(t))
+	in := newInstallation(t, append(append(db.env(), boardsIn(redis)...), "GAMESERVERD_STORE_TIMEOUT=500ms")...)
+	(&series{t: t, in: in, db: db, server: server, redis: redis, seed: seed(t)}).run(kills(t))
 }
 
 // series is a series of kills on one database.
@@ -66,6 +66,7 @@ type series struct {
 	in     *installation
 	db     database
 	server *storetest.Server // nil: sqlite
+	redis  *storetest.Server // nil: the boards are in memory
 	seed   uint64
 
 	round   int
@@ -73,6 +74,7 @@ type series struct {
 	players []*player  // of the era
 
 	serverKills int
+	redisKills  int
 	ends        [4]int // outcomes by ending
 	slowest     time.Duration
 	mu          sync.Mutex // guards ends
@@ -94,9 +96,9 @@ func (m *series) run(kills int) {
 		m.oneRound()
 	}
 	m.endEra()
-	m.t.Logf("%d kills of the daemon and %d of the server in %v; calls settled %d, undone %d, unknown %d, lost %d; the daemon was back at most %v after the server",
-		kills, m.serverKills, time.Since(began).Round(time.Millisecond), m.ends[settled], m.ends[undone], m.ends[unknown], m.ends[lost], m.slowest.Round(time.Millisecond))
-	if m.ends[settled] < kills || m.ends[lost] == 0 {
+	m.t.Logf("%d kills of the daemon, %d of the server and %d of Redis in %v; calls settled %d, undone %d, unknown %d, lost %d; the daemon was back at most %v after the server",
+		kills, m.serverKills, m.redisKills, time.Since(began).Round(time.Millisecond), m.ends[settled], m.ends[undone], m.ends[unknown], m.ends[lost], m.slowest.Round(time.Millisecond))
+	if kills >= 10 && (m.ends[settled] < 10*kills || m.ends[lost] == 0) {
 		m.t.Error("too little was under way for the kills to mean anything")
 	}
 }
@@ -175,6 +177,15 @@ func (m *series) oneRound() {
 	}
 	m.sleep(200)
 	down := false
+	if m.redis != nil && m.rng.IntN(4) == 0 { // it comes back empty, and soon, or when the daemon has gone
+		m.redis.Kill()
+		m.redisKills++
+		m.sleep(100)
+		if m.rng.IntN(2) == 0 {
+			m.redis.Start()
+			m.sleep(100)
+		}
+	}
 	if m.server != nil && m.rng.IntN(4) == 0 {
 		down = m.killServer()
 	}
@@ -182,6 +193,9 @@ func (m *series) oneRound() {
 	all.Wait()
 	if down {
 		m.server.Start()
+	}
+	if m.redis != nil {
+		m.redis.Start()
 	}
 }
 

@@ -90,12 +90,12 @@ func (p *process) launch() error {
 
 var errEnded = errors.New("ended while starting")
 
-// start starts the server where it was before and waits until it answers.
+// start starts the server, unless it runs, where it was before and waits until it answers.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd != nil {
-		return fmt.Errorf("%s runs already", p.name)
+		return nil
 	}
 	log, err := os.OpenFile(p.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {

@@ -40,6 +40,7 @@ func (s *Server) Kill() {
 }
 
 // Start starts a killed server on the same port, socket and data, and returns when it answers. Redis comes back empty.
+// One that runs is left as it is.
 func (s *Server) Start() {
 	s.t.Helper()
 	if s.own("Start") {
