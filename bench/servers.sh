@@ -4,7 +4,8 @@
 #   limit        the least work that this protocol and kernel allow, in C
 #   control      a second limit: how far two equal servers differ is the noise
 #   gonet        the standard library, a goroutine a connection, msgpack/v5
-#   gameserverd  ours
+#   gameserverd  ours; sqlite and mariadb are ours too, on the store that the caller's
+#                environment says
 #   fanout       the bare room: one send to each connection, in C
 bin=$PWD/../bin
 out_dir=$bin/bench
@@ -50,7 +51,7 @@ start() {
     limit | control) set -- "$1" "$out_dir/limit" -t "$cpus" "$port" ;;
     gonet) set -- "$1" "$out_dir/gonet" -addr "127.0.0.1:$port" ;;
     fanout) set -- "$1" "$out_dir/fanout" "$port" ;;
-    gameserverd) set -- "$1" "$server" serve ;;
+    gameserverd | sqlite | mariadb) set -- "$1" "$server" serve ;;
     *) echo "$1: no such server" >&2; return 1 ;;
     esac
     (
