@@ -18,6 +18,8 @@ const (
 	lettersEach   = 60
 	// eraKills is after how many kills new players take over, with mail that is not claimed yet.
 	eraKills = 8
+	// promisedBack is how soon after the database's return everybody is answered again.
+	promisedBack = 5 * time.Second
 )
 
 // number is an environment variable's, or the default.
@@ -214,7 +216,11 @@ func (m *series) killServer() (down bool) {
 	for _, p := range m.players {
 		m.check(p.moves(began.Add(deadline)))
 	}
-	m.slowest = max(m.slowest, time.Since(began))
+	took := time.Since(began)
+	m.slowest = max(m.slowest, took)
+	if took > promisedBack {
+		m.t.Errorf("round %d, seed %d: the daemon needed %v after the server had come back", m.round, m.seed, took)
+	}
 	m.sleep(100)
 	return false
 }
