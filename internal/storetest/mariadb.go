@@ -63,7 +63,7 @@ func MariaDBAlone(t testing.TB, options ...string) *Server {
 
 func mariadbPrograms(t testing.TB) (mariadbd, install string) {
 	t.Helper()
-	return program(t, "mariadbd", "mysqld"), program(t, "mariadb-install-db", "mysql_install_db")
+	return program(t, "mariadbd"), program(t, "mariadb-install-db")
 }
 
 // database makes an empty database with a name that no other test has.

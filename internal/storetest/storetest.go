@@ -65,15 +65,13 @@ func Stores(t *testing.T, fn func(t *testing.T, s Store)) {
 	})
 }
 
-// program returns the path of the first of the names that is installed, or skips the test.
-func program(t testing.TB, names ...string) string {
+// program returns the path of a program, or skips the test if it is not installed.
+func program(t testing.TB, name string) string {
 	t.Helper()
-	for _, name := range names {
-		if path := find(name); path != "" {
-			return path
-		}
+	if path := find(name); path != "" {
+		return path
 	}
-	line := fmt.Sprintf("%s: %s is not installed: %s", t.Name(), names[0], Packages)
+	line := fmt.Sprintf("%s: %s is not installed: %s", t.Name(), name, Packages)
 	if file := os.Getenv(skippedEnv); file != "" {
 		if err := appendLine(file, line); err != nil {
 			t.Errorf("counting the skipped test: %v", err)
