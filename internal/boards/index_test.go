@@ -165,10 +165,7 @@ func TestAnyOrderAndTwice(t *testing.T) {
 func TestFillMergesWhatComesMeanwhile(t *testing.T) {
 	overIndexes(t, func(t *testing.T, g *rig) {
 		for _, round := range []string{"empty", "in use"} {
-			x := g.index(func(ctx context.Context, _ func(Entry) error) error {
-				<-ctx.Done()
-				return ctx.Err()
-			})
+			x := g.index(never)
 			if round == "in use" {
 				if err := x.fill(context.Background(), func(context.Context, func(Entry) error) error { return nil }); err != nil {
 					t.Fatal(err)
@@ -246,6 +243,7 @@ func TestFillMergesWhatComesMeanwhile(t *testing.T) {
 			got := must(t, x.top(MaxRows))
 			want := m.top(MaxRows)
 			same(t, round, got, want)
+			g.closed(x.close)
 			if g.redis != nil {
 				for _, key := range keysOf("main") {
 					g.server("DEL", key)
@@ -255,13 +253,15 @@ func TestFillMergesWhatComesMeanwhile(t *testing.T) {
 	})
 }
 
+// never is an SQL that does not answer.
+func never(ctx context.Context, _ func(Entry) error) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func TestNotLoaded(t *testing.T) {
 	overIndexes(t, func(t *testing.T, g *rig) {
-		// An index in Redis reads SQL without being asked: the rows are kept back.
-		x := g.index(func(ctx context.Context, _ func(Entry) error) error {
-			<-ctx.Done()
-			return ctx.Err()
-		})
+		x := g.index(never)
 		_, err := result(t, x.put(Entry{UID: 1}))
 		wantUnavailable(t, err)
 		_, err = result(t, x.top(1))

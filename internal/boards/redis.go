@@ -41,6 +41,7 @@ type remote struct {
 	log     *zap.Logger
 	keys    []string
 	process string // field of meta
+	most    int    // changes in the queue
 	wake    chan struct{}
 	ctx     context.Context // ends when close cannot wait any longer
 	cancel  context.CancelFunc
@@ -50,6 +51,7 @@ type remote struct {
 	mu      sync.Mutex // guards what follows
 	known   known
 	queue   []change
+	owed    int  // of the queue, so many at its head were answered without a rank; the index says nothing to us before it has them
 	full    bool // the queue was given up: nothing is queued before all rows are read again
 	away    bool // the last write failed
 	fills   []*filling
@@ -74,7 +76,7 @@ type filling struct {
 func newRemote(o Options, b Board, read reader) *remote {
 	x := &remote{
 		board: b, redis: o.Redis, read: read, timeout: o.Timeout, log: o.Log.With(zap.String("board", b.Name)),
-		keys: keysOf(b.Name), process: "w:" + random(), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		keys: keysOf(b.Name), most: maxQueue, process: "w:" + random(), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	go (&lane{remote: x}).run()
@@ -114,7 +116,7 @@ func (x *remote) enqueue(c change) error {
 	switch {
 	case x.closing || x.full:
 		return errNoRank
-	case len(x.queue) >= maxQueue:
+	case len(x.queue) >= x.most:
 		x.full = true // the lane answers those who wait
 		x.stir()
 		return errNoRank
@@ -122,6 +124,7 @@ func (x *remote) enqueue(c change) error {
 		// It will be tried again in a moment; who is told so at once does not wait for nothing.
 		c.rank = nil
 		x.queue = append(x.queue, c)
+		x.owed = len(x.queue)
 		return errNoRank
 	}
 	x.queue = append(x.queue, c)
@@ -138,7 +141,7 @@ func (x *remote) around(uid uint64, n int) *future.Future[[]Ranked] {
 // rows asks for n rows around a player, or the first.
 func (x *remote) rows(n int, around string, missing error) *future.Future[[]Ranked] {
 	x.mu.Lock()
-	known, away := x.known, x.away
+	known, away := x.known, x.away || x.full || x.owed > 0
 	x.mu.Unlock()
 	if away {
 		return future.Failed[[]Ranked](errAway)

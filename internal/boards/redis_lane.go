@@ -28,6 +28,8 @@ type lane struct {
 	number  int64 // of the last write that was sent
 	lookAt  time.Time
 	wait    time.Duration // after the next failure
+	batch   int           // entries of one write at present
+	filled  bool          // somebody has asked for all rows: before that, who will do so at the start is not forestalled
 	pass    *pass         // all rows of SQL on their way into the index; nil: none is
 	refused bool          // it was logged that Redis refuses
 	unread  bool          // it was logged that SQL cannot be read
@@ -36,7 +38,7 @@ type lane struct {
 
 func (l *lane) run() {
 	defer close(l.done)
-	l.wait = firstWait
+	l.wait, l.batch = firstWait, maxBatch
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -63,8 +65,11 @@ func (l *lane) run() {
 func (l *lane) step() (end bool) {
 	l.mu.Lock()
 	away, closing, full := l.away, l.closing, l.full
-	asked := full || len(l.fills) > 0 && l.pass == nil
+	asked := len(l.fills) > 0 && (l.pass == nil || l.pass.fill == nil)
 	l.mu.Unlock()
+	if asked {
+		l.again() // one that was asked for does for both
+	}
 	if full {
 		l.again() // the rows under way may be older than what was given up
 		l.answerQueue(time.Time{})
@@ -139,6 +144,15 @@ func (l *lane) write(script *store.Script, late time.Time, args ...any) (answer,
 	return a, nil
 }
 
+// adapt makes batches smaller while a slow Redis needs much of the timeout for one, so that it gets some done.
+func (l *lane) adapt(took time.Duration) {
+	if took > l.timeout/8 {
+		l.batch = max(1, l.batch/2)
+	} else if took < l.timeout/32 {
+		l.batch = min(maxBatch, 2*l.batch)
+	}
+}
+
 // failed is told of a write whose effect is not known.
 func (l *lane) failed(err error) {
 	var refusal *store.ReplyError
@@ -189,6 +203,7 @@ func (l *lane) answerQueue(until time.Time) {
 		if c.rank != nil {
 			waiting = append(waiting, c.rank)
 			c.rank = nil
+			l.owed = max(l.owed, i+1)
 		}
 	}
 	l.mu.Unlock()
@@ -237,7 +252,7 @@ func (l *lane) sendSome() bool {
 		l.mu.Unlock()
 		return false
 	}
-	batch := slices.Clone(l.queue[:min(len(l.queue), maxBatch)])
+	batch := slices.Clone(l.queue[:min(len(l.queue), l.batch)])
 	l.mu.Unlock()
 	if len(batch) == 0 {
 		return false
@@ -248,13 +263,18 @@ func (l *lane) sendSome() bool {
 		if c.rank != nil && c.since.Add(l.timeout).Before(late) {
 			late = c.since.Add(l.timeout)
 		}
-		kind := "p"
-		if c.onlyName {
-			kind = "n"
+		kind := "rank"
+		switch {
+		case c.onlyName:
+			kind = "name"
+		case c.rank == nil:
+			kind = "best"
 		}
 		args = append(args, uidText(c.UID), signed(c.Score, l.board.Lowest), cameText(c.Came), c.Name, kind)
 	}
+	began := time.Now()
 	a, err := l.write(putScript, late, args...)
+	l.adapt(time.Since(began))
 	switch {
 	case err != nil || a.state == broken:
 		return false
@@ -264,6 +284,7 @@ func (l *lane) sendSome() bool {
 	}
 	l.mu.Lock()
 	l.queue = l.queue[len(batch):]
+	l.owed = max(0, l.owed-len(batch))
 	if len(l.queue) == 0 {
 		l.queue = nil
 	}

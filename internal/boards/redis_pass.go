@@ -30,14 +30,15 @@ func (l *lane) start(a answer, tick string, gaveUp bool) {
 	l.mu.Lock()
 	if gaveUp {
 		// From here on changes are queued again. What came before was committed before, so it is read.
-		l.queue, l.full = nil, false
+		l.queue, l.owed, l.full = nil, 0, false
 	}
 	var f *filling
 	if len(l.fills) > 0 {
 		f, l.fills = l.fills[0], l.fills[1:]
+		l.filled = true
 	}
 	l.mu.Unlock()
-	if f == nil && a.state == whole && !gaveUp {
+	if f == nil && (a.state == whole && !gaveUp || !l.filled) {
 		return
 	}
 	parent, read := l.ctx, l.read

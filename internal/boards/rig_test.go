@@ -30,6 +30,8 @@ type rig struct {
 	logs   *observer.ObservedLogs
 	log    *zap.Logger
 	place  redisPlace
+
+	timeout time.Duration // of calls to Redis
 }
 
 // redisPlace is where a Redis is.
@@ -37,8 +39,6 @@ type redisPlace struct {
 	url  string // "": there is none
 	dial *embedded.Server
 }
-
-const testTimeout = 2 * time.Second
 
 // overIndexes runs fn over each kind of index as a subtest.
 func overIndexes(t *testing.T, fn func(t *testing.T, r *rig)) {
@@ -62,12 +62,22 @@ func embeddedRedis(t testing.TB) redisPlace {
 }
 
 func newRig(t testing.TB, place redisPlace) *rig {
+	t.Helper()
 	return newRigOver(t, place, storetest.Store{Driver: "sqlite", DSN: filepath.Join(t.TempDir(), "db")})
+}
+
+// hasty is a rig for tests that wait for calls to be given up.
+func hasty(t testing.TB, server *storetest.Server) *rig {
+	t.Helper()
+	g := newRig(t, redisPlace{url: server.URL})
+	g.timeout = 700 * time.Millisecond
+	g.redis = g.connect()
+	return g
 }
 
 func newRigOver(t testing.TB, place redisPlace, s storetest.Store) *rig {
 	core, logs := observer.New(zap.InfoLevel)
-	r := &rig{t: t, logs: logs, log: zap.New(core), place: place}
+	r := &rig{t: t, logs: logs, log: zap.New(core), place: place, timeout: 10 * time.Second}
 	var err error
 	if r.db, err = store.OpenSQL(store.SQLOptions{Driver: store.Driver(s.Driver), DSN: s.DSN, Timeout: 10 * time.Second}); err != nil {
 		t.Fatal(err)
@@ -93,7 +103,7 @@ func newRigOver(t testing.TB, place redisPlace, s storetest.Store) *rig {
 
 // connect opens one more client of the Redis, as another process has.
 func (r *rig) connect() *store.Redis {
-	o := store.RedisOptions{URL: r.place.url, Timeout: testTimeout, PoolSize: 8}
+	o := store.RedisOptions{URL: r.place.url, Timeout: r.timeout, PoolSize: 8}
 	if r.place.dial != nil {
 		o.Dial = r.place.dial.Dial
 	}
@@ -118,7 +128,7 @@ func (r *rig) boards(all ...Board) *Boards {
 	if len(all) == 0 {
 		all = []Board{{Name: "main"}}
 	}
-	b := New(Options{Boards: all, DB: r.db, Redis: r.redis, Timeout: testTimeout, Log: r.log})
+	b := New(Options{Boards: all, DB: r.db, Redis: r.redis, Timeout: r.timeout, Log: r.log})
 	r.t.Cleanup(func() { r.closed(b.Close) })
 	return b
 }
@@ -127,7 +137,7 @@ func (r *rig) boards(all ...Board) *Boards {
 func (r *rig) index(read reader) index {
 	var x index = newMemory(Board{Name: "main"})
 	if r.redis != nil {
-		x = newRemote(Options{Redis: r.redis, Timeout: testTimeout, Log: r.log}, Board{Name: "main"}, read)
+		x = newRemote(Options{Redis: r.redis, Timeout: r.timeout, Log: r.log}, Board{Name: "main"}, read)
 	}
 	r.t.Cleanup(func() { r.closed(x.close) })
 	return x

@@ -1,6 +1,7 @@
 -- Enters players' bests and gives names, in the order in which they come.
--- ARGV[4] the number of this write; then by fives: UID, score as in order, CAME, NAME, "p" for a best or "n" for a name alone
--- Answers {state, epoch, and for each the number of players before, -1 for a name}
+-- ARGV[4] the number of this write; then by fives: UID, score as in order, CAME, NAME, and "rank" for a best whose rank is waited for,
+-- "best" for one whose is not, "name" for a name alone
+-- Answers {state, epoch, and for each the number of players before, -1 where nobody waits}
 
 if broken then return {0, epoch or ''} end
 tick = string.format('%.0f', tonumber(tick) + 1)
@@ -9,7 +10,7 @@ for i = 5, #ARGV, 5 do
 	local uid, came, name = ARGV[i], ARGV[i + 2], ARGV[i + 3]
 	local v = redis.call('HGET', who, uid)
 	local rank = -1
-	if ARGV[i + 4] == 'n' then
+	if ARGV[i + 4] == 'name' then
 		if v then
 			redis.call('HSET', who, uid, value(split(v), tick, name))
 		else
@@ -29,7 +30,7 @@ for i = 5, #ARGV, 5 do
 			redis.call('HSET', who, uid, value(came, tick, name))
 			now = came
 		end
-		rank = redis.call('ZRANK', order, member(now, uid))
+		if ARGV[i + 4] == 'rank' then rank = redis.call('ZRANK', order, member(now, uid)) end
 	end
 	answer[#answer + 1] = rank
 end
