@@ -358,7 +358,7 @@ func TestConnectionThatDiedUnusedIsNoNewsOfTheStore(t *testing.T) {
 		now = now.Add(2 * time.Minute) // and one that is old is not used at all
 		f.heard()
 		one()
-		if calls := f.heard(); sessions != 3 || slices.Contains(calls[:1], "BEGIN") == (s.Driver == "mysql") {
+		if calls := f.heard(); sessions != 3 || calls[0] == "BEGIN" { // a new one is set up first
 			t.Errorf("%d sessions, %q", sessions, calls)
 		}
 		closeGroup(t, g)

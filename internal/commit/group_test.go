@@ -91,6 +91,24 @@ func TestWhatWaitsIsOneTransactionAndOnePostForEachHome(t *testing.T) {
 	})
 }
 
+func TestRowsAreWrittenInTheOrderOfTheirKeys(t *testing.T) {
+	t.Parallel()
+	db := sqlite(t)
+	g, _, let := blocked(t, commit.Options{DB: db})
+	var all []*result
+	for uid := uint64(150); uid > 0; uid -= 10 {
+		all = append(all, submit(t, g, &commit.Change{Rows: []commit.Row{
+			save(uid, "b", nil, 1), save(uid, "c", nil, 1), save(uid, "a", nil, 1)}}))
+	}
+	let()
+	for _, r := range all {
+		r.stored()
+	}
+	// SQLite numbers rows as they come.
+	expect(t, db, "45", "SELECT COUNT(*) FROM saves WHERE save_key <> 'first'")
+	expect(t, db, "0", "SELECT COUNT(*) FROM saves x JOIN saves y ON y.rowid = x.rowid + 1 WHERE x.save_key <> 'first' AND (y.uid, y.save_key) < (x.uid, x.save_key)")
+}
+
 func TestStatementsAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {

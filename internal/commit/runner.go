@@ -257,9 +257,11 @@ func (r *runner) open(ctx context.Context) (session, error) {
 	if err != nil {
 		return nil, err
 	}
+	setup := pageCache
 	if r.dialect.mysql {
-		err = s.Exec(ctx, lockWait)
+		setup = lockWait
 	}
+	err = s.Exec(ctx, setup)
 	if err == nil && !r.registered {
 		err = r.register(ctx, s)
 	}

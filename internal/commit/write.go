@@ -1,7 +1,10 @@
 package commit
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"gameserverd/internal/store"
 )
@@ -108,8 +111,10 @@ func (r *runner) writeAll(ctx context.Context, w *work) error {
 	return nil
 }
 
-// writeRows writes the rows of one table, many with a statement.
+// writeRows writes the rows of one table, many with a statement, in the order of their keys: neighbours are on one page, and two
+// processes that write the same rows lock them in the same order.
 func (r *runner) writeRows(ctx context.Context, k kind, set rowset) error {
+	slices.SortFunc(set.rows, compareKeys)
 	most := r.dialect.most(k)
 	for rows := set.rows; len(rows) > 0; {
 		n := r.dialect.down(min(r.fit(rows), most))
@@ -124,6 +129,36 @@ func (r *runner) writeRows(ctx context.Context, k kind, set rowset) error {
 		rows = rows[n:]
 	}
 	return nil
+}
+
+// compareKeys orders rows of one table by their keys.
+func compareKeys(a, b *Row) int {
+	for i := range a.Table.key {
+		if order := compareValues(a.Values[i], b.Values[i]); order != 0 {
+			return order
+		}
+	}
+	return 0
+}
+
+// compareValues orders two values of one column; a string and the same bytes are equal, as they are in the store.
+func compareValues(a, b any) int {
+	if a, is := a.(int64); is {
+		b, _ := b.(int64)
+		return cmp.Compare(a, b)
+	}
+	return strings.Compare(text(a), text(b))
+}
+
+// text is a string or bytes as a string; of anything else it is empty.
+func text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case []byte:
+		return string(v)
+	}
+	return ""
 }
 
 // fit is how many of the rows, at least one, one statement may have: by its bytes, since a server refuses a larger packet and closes the
