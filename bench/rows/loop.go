@@ -77,9 +77,9 @@ func (s *store) loopCommand(ctx context.Context, args []string) error {
 }
 
 func (b *bare) prepare(ctx context.Context, of int) (err error) {
-	table, rows, upsert := sqliteSaves, 1, sqliteUpsert // SQLite: a statement a row is faster than one of many
+	table, upsert := sqliteSaves, sqliteUpsert
 	if b.mysql {
-		table, rows, upsert = mysqlSaves, b.batch, mysqlUpsert
+		table, upsert = mysqlSaves, mysqlUpsert
 	}
 	if err := b.exec(ctx, table); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (b *bare) prepare(ctx context.Context, of int) (err error) {
 	if err := b.fill(ctx, of); err != nil {
 		return err
 	}
-	b.stmt, err = b.conn.PrepareContext(ctx, insertSaves+oneSave+strings.Repeat(", "+oneSave, rows-1)+upsert)
+	b.stmt, err = b.conn.PrepareContext(ctx, insertSaves+oneSave+strings.Repeat(", "+oneSave, b.batch-1)+upsert)
 	return err
 }
 
@@ -115,34 +115,16 @@ func (b *bare) run(ctx context.Context, d time.Duration) (took []time.Duration, 
 	return took, nil
 }
 
-// write is one transaction: of a single statement, without BEGIN and COMMIT, if that is enough.
+// write is one transaction: a single statement, which needs no BEGIN and COMMIT.
 func (b *bare) write(ctx context.Context) error {
 	b.version++
 	now := time.Now().UnixMilli()
-	if b.mysql {
-		b.args = b.args[:0]
-		for range b.batch {
-			b.row(now)
-		}
-		_, err := b.stmt.ExecContext(ctx, b.args...)
-		return err
-	}
-	if b.batch > 1 {
-		if err := b.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
-			return err
-		}
-	}
+	b.args = b.args[:0]
 	for range b.batch {
-		b.args = b.args[:0]
 		b.row(now)
-		if _, err := b.stmt.ExecContext(ctx, b.args...); err != nil {
-			return err
-		}
 	}
-	if b.batch > 1 {
-		return b.exec(ctx, "COMMIT")
-	}
-	return nil
+	_, err := b.stmt.ExecContext(ctx, b.args...)
+	return err
 }
 
 // row appends the next player's save to args.

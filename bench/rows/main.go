@@ -84,7 +84,10 @@ func open(file, dsn string) (*sql.DB, error) {
 		if err != nil {
 			return nil, err
 		}
-		params := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)"}}
+		params := url.Values{"_pragma": {
+			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(8000)", "journal_size_limit(67108864)",
+			"temp_store(MEMORY)", "cache_size(-16384)",
+		}}
 		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params.Encode())
 	}
 	config, err := mysql.ParseDSN(dsn)
