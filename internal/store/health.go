@@ -10,8 +10,9 @@ import (
 )
 
 // settle is how long a store that was away must have had no failure before a success means that it is back. Without it a store that
-// answers some calls and not others would change its state, and write a line to the log, with every call.
-const settle = 200 * time.Millisecond
+// answers some calls and not others would change its state, and write a line to the log, with every call. It is longer than the pause
+// between two tries of a group commit: a database on a full disk answers every read and no write.
+const settle = time.Second
 
 // pingWhileDown is how often Watch looks after a store that is away.
 const pingWhileDown = 250 * time.Millisecond
@@ -45,7 +46,7 @@ func NewHealth(name string, log *zap.Logger, clock func() time.Time) *Health {
 	return &Health{name: name, log: log, clock: clock, since: clock()}
 }
 
-// Ok says that the store has answered. A store that was away is back with the first answer that comes 200 ms or more after its last
+// Ok says that the store has answered. A store that was away is back with the first answer that comes a second or more after its last
 // failure. While the store is up it costs one atomic load. Any goroutine.
 func (h *Health) Ok() {
 	if !h.down.Load() {
