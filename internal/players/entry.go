@@ -181,7 +181,7 @@ func (e *entry) change(o *op, fn func(*Draft) error, stored func()) {
 	}
 	if len(d.rows) == 0 {
 		e.stored(d)
-		o.answered = true
+		o.end()
 		stored()
 		return
 	}
@@ -198,7 +198,7 @@ func (e *entry) store(o *op, d *Draft, stored func()) {
 		switch {
 		case done.Err == nil:
 			e.stored(d)
-			o.answered = true
+			o.end()
 			stored()
 		case errors.Is(done.Err, commit.ErrLostRace):
 			e.lose()

@@ -104,7 +104,7 @@ func (p *Players) Login(uid uint64) *future.Future[struct{}] {
 				o.answer(err)
 				return
 			}
-			o.answered = true
+			o.end()
 			out.Resolve(struct{}{})
 		})
 	}
@@ -132,7 +132,7 @@ func Look[T any](p *Players, uid uint64, fn func(s *State) (T, error)) *future.F
 			o.answer(err)
 			return
 		}
-		o.answered = true
+		o.end()
 		out.Resolve(v)
 	}
 	p.enter(uid, o, func(s *shard) { s.look(uid, o) })

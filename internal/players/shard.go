@@ -47,9 +47,16 @@ type op struct {
 // answer fails o, once.
 func (o *op) answer(err error) {
 	if !o.answered {
-		o.answered = true
+		o.end()
 		o.fail(err)
 	}
+}
+
+// end says that o is answered. It may stay where it waits for as long as the
+// store does not answer, and what its caller has given it must not stay with it.
+func (o *op) end() {
+	o.answered = true
+	o.begin, o.look = nil, nil
 }
 
 // wait makes o be answered by its deadline.
@@ -120,9 +127,8 @@ func (s *shard) entry(uid uint64) *entry {
 // queue starts o when everything before it has ended.
 func (s *shard) queue(uid uint64, o *op) {
 	e := s.entry(uid)
-	if len(e.queue) >= maxQueue {
-		o.answer(&wire.Error{Code: wire.ResourceExhausted, RetryAfter: retryAfter,
-			Message: fmt.Sprintf("%d changes of player %d wait already", maxQueue, uid)})
+	if e.queue = roomFor(e.queue); len(e.queue) >= maxQueue {
+		o.answer(errQueueFull("changes", uid))
 		return
 	}
 	s.unlink(e)
@@ -130,8 +136,23 @@ func (s *shard) queue(uid uint64, o *op) {
 	s.next(e)
 }
 
-// maxQueue is how many changes of one player may wait for their turn.
+// maxQueue is how many changes of one player may wait for their turn, and how
+// many looks for a load.
 const maxQueue = 1000
+
+// roomFor takes those out of a full queue who were answered because their time
+// was over.
+func roomFor(queue []*op) []*op {
+	if len(queue) < maxQueue {
+		return queue
+	}
+	return slices.DeleteFunc(queue, func(o *op) bool { return o.answered })
+}
+
+func errQueueFull(what string, uid uint64) error {
+	return &wire.Error{Code: wire.ResourceExhausted, RetryAfter: retryAfter,
+		Message: fmt.Sprintf("%d %s of player %d wait already", maxQueue, what, uid)}
+}
 
 // next starts what waits in e, as long as nothing is under way.
 func (s *shard) next(e *entry) {
@@ -160,6 +181,10 @@ func (s *shard) look(uid uint64, o *op) {
 			s.rest(e) // it was just used
 		}
 	case e != nil && e.loading:
+		if e.looks = roomFor(e.looks); len(e.looks) >= maxQueue {
+			o.answer(errQueueFull("reads", uid))
+			return
+		}
 		e.looks = append(e.looks, o)
 	default:
 		s.players.loader.read(uid).Then(s.loop, func(read *State, err error) {
@@ -271,10 +296,10 @@ func (s *shard) sendMail(uid uint64, m game.Mail, source string, o *op, out *fut
 		switch {
 		case done.Err == nil:
 			s.arrived(uid, m)
-			o.answered = true
+			o.end()
 			out.Resolve(true)
 		case isDuplicate(done.Err):
-			o.answered = true
+			o.end()
 			out.Resolve(false)
 		default:
 			o.answer(s.players.public(uid, done.Err))
