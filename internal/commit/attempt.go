@@ -56,6 +56,7 @@ func (r *runner) attempt(part []*Change, oneByOne bool) (verdict, error) {
 // committed ends changes whose transaction is known to have committed.
 func (r *runner) committed(claimed []*Change) {
 	r.succeeded()
+	r.lookedUp = false
 	r.most = min(r.most+r.most/8+1, r.g.o.BatchRows) // slowly, since what was too much costs Timeout
 	r.g.counts.batches.Add(1)
 	r.end(claimed)

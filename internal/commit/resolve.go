@@ -16,7 +16,10 @@ func (r *runner) unknown(ctx context.Context, claimed []*Change, err error) verd
 		stored, err := r.resolve(seq)
 		if err == nil {
 			r.g.counts.resolved.Add(1)
-			r.g.o.Log.Info("a commit without an answer was looked up", zap.Bool("stored", stored), zap.Int("changes", len(claimed)))
+			if stored || !r.lookedUp { // not each time that a full disk refuses the same batch
+				r.lookedUp = true
+				r.g.o.Log.Info("a commit without an answer was looked up", zap.Bool("stored", stored), zap.Int("changes", len(claimed)))
+			}
 			if stored {
 				r.committed(claimed)
 				return ended

@@ -20,6 +20,7 @@ type runner struct {
 	seq        int64     // of the last transaction begun
 	most       int       // changes of one attempt: fewer when the store is too slow for a whole batch
 	failures   int       // attempts in a row that came to nothing
+	lookedUp   bool      // it was logged that a commit had no answer, and none was stored since
 	refused    bool      // the store answers, and refuses what is not about a change; logged
 
 	// scratch, kept for its memory

@@ -38,7 +38,7 @@ func TestHealthLogsChangesOnly(t *testing.T) {
 	}
 	want := []string{
 		"store is unreachable map[error:first store:sql]",
-		"store is back map[away:1.2s failures:2 store:sql]",
+		"store is back map[away:2s failures:2 store:sql]",
 	}
 	if got := lines(logs); len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("log: %q", got)
