@@ -134,9 +134,7 @@ func (r *Redis) connect(o RedisOptions, place redisPlace) {
 	}
 	switch place.form {
 	case sentinels:
-		client := redis.NewFailoverClient(common.Failover())
-		client.AddHook(asking{})
-		r.client = client
+		r.client = redis.NewFailoverClient(common.Failover())
 	case nodes:
 		options := common.Cluster()
 		options.MaintNotificationsConfig = noNotifications()

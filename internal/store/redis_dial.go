@@ -81,24 +81,6 @@ func (p *redisPlace) dialer(timeout time.Duration, inProcess func(context.Contex
 	}
 }
 
-// asking is around the dialer that go-redis makes of ours, which asks the sentinels first: a failure of that is one to connect, too.
-type asking struct{}
-
-func (asking) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := next(ctx, network, addr)
-		if connecting := (*connectError)(nil); err != nil && !errors.As(err, &connecting) {
-			err = &connectError{err}
-		}
-		return conn, err
-	}
-}
-
-func (asking) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (asking) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
 // around shakes hands with the server at addr.
 func (t *transport) around(ctx context.Context, raw net.Conn, addr string) (net.Conn, error) {
 	config := t.config

@@ -200,39 +200,50 @@ func TestRedisSentinel(t *testing.T) {
 	}
 }
 
-// newCluster starts three nodes with a third of the slots each, where a node's absence is its own keys' only.
-func newCluster(t *testing.T) (servers [3]*storetest.Server, nodes [3]*redis.Client) {
+// newCluster starts three nodes with a third of the slots each, where a node's absence is its own keys' only, and a fourth that stands
+// by for the third.
+func newCluster(t *testing.T) (servers [4]*storetest.Server, nodes [4]*redis.Client) {
 	t.Helper()
 	ctx := within(t, deadline)
-	var bus [3]string
+	do := func(i int, cmd ...any) string {
+		t.Helper()
+		got, err := nodes[i].Do(ctx, cmd...).Text()
+		if err != nil {
+			t.Fatalf("node %d: %v: %v", i, cmd, err)
+		}
+		return got
+	}
+	var bus [4]string
 	for i := range servers {
 		bus[i] = freePort(t)
-		servers[i] = storetest.RedisAlone(t, "--cluster-enabled", "yes", "--cluster-port", bus[i], "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no")
+		servers[i] = storetest.RedisAlone(t, "--cluster-enabled", "yes", "--cluster-port", bus[i], "--cluster-node-timeout", "2000",
+			"--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0")
 		nodes[i] = admin(t, servers[i].Addr, "")
-		first, last := i*16384/3, (i+1)*16384/3-1
-		for _, cmd := range [][]any{{"CLUSTER", "ADDSLOTSRANGE", first, last}, {"CLUSTER", "SET-CONFIG-EPOCH", i + 1}} {
-			if err := nodes[i].Do(ctx, cmd...).Err(); err != nil {
-				t.Fatalf("%v: %v", cmd, err)
-			}
+		if i < 3 {
+			do(i, "CLUSTER", "ADDSLOTSRANGE", i*16384/3, (i+1)*16384/3-1)
 		}
+		do(i, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
 	for i := range servers {
 		host, port, _ := net.SplitHostPort(servers[i].Addr)
-		if err := nodes[0].Do(ctx, "CLUSTER", "MEET", host, port, bus[i]).Err(); err != nil {
-			t.Fatal(err)
-		}
+		do(0, "CLUSTER", "MEET", host, port, bus[i])
 	}
 	for i := range nodes {
 		until(t, "each node knows all", func() bool {
 			info, _ := nodes[i].ClusterInfo(ctx).Result()
-			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384")
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:4")
 		})
 	}
+	do(3, "CLUSTER", "REPLICATE", do(2, "CLUSTER", "MYID"))
+	until(t, "the fourth follows the third", func() bool {
+		info, _ := nodes[3].Info(ctx, "replication").Result()
+		return strings.Contains(info, "master_link_status:up")
+	})
 	return servers, nodes
 }
 
 // ownKeys returns a key on each node.
-func ownKeys(t testing.TB, nodes [3]*redis.Client) (keys [3]string) {
+func ownKeys(t testing.TB, nodes [4]*redis.Client) (keys [3]string) {
 	t.Helper()
 	for n, missing := 0, 3; missing > 0; n++ {
 		key := fmt.Sprint("key", n)
@@ -316,15 +327,21 @@ func TestRedisCluster(t *testing.T) {
 			t.Errorf("reply %d: %+v", i, reply)
 		}
 	}
-	servers[2].Start()
+	if err := nodes[3].Do(context.Background(), "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
 	until(t, "its keys are there again", func() bool {
-		reply, err := wait(t, r.Execute("SET", keys[2], "v"))
-		return err == nil && str(t, reply) == "OK"
+		reply, err := wait(t, r.Execute("GET", "{"+keys[2]+"}n"))
+		return err == nil && str(t, reply) == "2"
 	})
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v to find the node that stands in", took)
+	}
 }
 
 // clusterNeverSendsTwice, though its client is made to.
-func clusterNeverSendsTwice(t *testing.T, servers [3]*storetest.Server, nodes [3]*redis.Client) {
+func clusterNeverSendsTwice(t *testing.T, servers [4]*storetest.Server, nodes [4]*redis.Client) {
 	key := ownKeys(t, nodes)[1]
 	link := storetest.Proxy(t, servers[1].Addr)
 	announce := func(addr string) {

@@ -242,6 +242,12 @@ func TestRedisCallsWaitForAConnection(t *testing.T) {
 	t.Parallel()
 	server := storetest.RedisAlone(t)
 	r := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize = 5 })
+	for range 5 {
+		r.Execute("BLPOP", "nothing", 0.1)
+	}
+	if err := r.Ping(context.Background()); err != nil {
+		t.Errorf("Ping, which has to wait for a connection: %v", err)
+	}
 	watch := openRedisRig(t, server.URL, func(o *RedisOptions) { o.PoolSize = 1 })
 	var futures []*future.Future[Reply]
 	var batches []*future.Future[[]Reply]
@@ -316,15 +322,25 @@ func TestRedisEndsWithTheCaller(t *testing.T) {
 		if _, err := r.BatchContext(ctx, Command{"SET", "k", "w"}); !errors.Is(err, context.Canceled) {
 			t.Errorf("after the end: %v", err)
 		}
-		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		defer cancel()
-		if _, err := r.ExecuteContext(short, "BLPOP", "nothing", 0.3); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("with a deadline of the caller's: %v", err)
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				short, cancel := context.WithTimeout(context.Background(), time.Duration(5+i)*time.Millisecond)
+				defer cancel()
+				if _, err := r.ExecuteContext(short, "BLPOP", "nothing", 15); !errors.Is(err, context.DeadlineExceeded) || wire.CodeOf(err) != wire.DeadlineExceeded {
+					t.Errorf("with a deadline of the caller's: %v", err)
+				}
+			})
 		}
+		all.Wait()
 		if got := str(t, r.do(t, "GET", "k")); got != "v" {
 			t.Errorf("got %q", got)
 		}
 		r.quiet(t) // it says nothing of the server
+		begun := time.Now()
+		if err := r.Close(within(t, deadline)); err != nil || time.Since(begun) > 5*time.Second {
+			t.Errorf("their connections were still in use: Close returned %v after %v", err, time.Since(begun))
+		}
 	})
 }
 
