@@ -23,6 +23,9 @@ var checks = map[string]check{
 	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
 	"shop": {func(s string) bool { _, ok := parseShopItem(s); return ok },
 		"item:price, one, a list or none, no item twice; an item is " + nameRule + ", a price an integer from 1 to " + strconv.Itoa(maxPrice)},
+	"keyfile": {func(s string) bool { _, ok := parseKeyFile(s); return ok },
+		"FILE for tokens without a kid, kid=FILE for those of this kid; one, a list or none, no kid twice; a kid is " + kidRule + ", FILE a path without spaces and commas, never the key itself"},
+	"claim": {isClaim, `text of at most 256 characters on one line, or ""`},
 	"board": {func(s string) bool { _, ok := parseBoard(s); return ok },
 		"board, or board:lowest where the lowest score is the best; one, a list or none, no board twice; a board is " + nameRule},
 }

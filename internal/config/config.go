@@ -77,7 +77,17 @@ type Limits struct {
 
 // Auth says how a login token is checked.
 type Auth struct {
-	Mode string `key:"mode" default:"dev" oneof:"dev" doc:"dev: the token dev:7 is player 7, without any proof, so every listener must be on loopback or a unix socket."`
+	Mode string `key:"mode" default:"dev" oneof:"dev,jwt" doc:"dev: the token dev:7 is player 7, without any proof, so every listener must be on loopback or a unix socket. jwt: a token is signed, by one of the keys below."`
+	JWT  JWT    `key:"jwt" doc:"Signed tokens: docs/login.md. The files are read at the start; a relative path is looked for in $CREDENTIALS_DIRECTORY first."`
+}
+
+// JWT says who signs tokens, and what must be in them.
+type JWT struct {
+	SecretFile    []string      `key:"secret_file" default:"" check:"keyfile" empty:"yes" doc:"Files with the secrets of HS256, 32 bytes at least each. Whoever can read one can be any player."`
+	PublicKeyFile []string      `key:"public_key_file" default:"" check:"keyfile" empty:"yes" doc:"PEM files with public keys: Ed25519 for EdDSA, RSA of 2048 to 4096 bits for RS256."`
+	Leeway        time.Duration `key:"leeway" default:"30s" min:"0s" max:"10m" doc:"How far the clock of who signs may be off."`
+	Issuer        string        `key:"issuer" default:"" check:"claim" doc:"What a token must have as iss. Empty: not checked."`
+	Audience      string        `key:"audience" default:"" check:"claim" doc:"What a token must have in aud. Empty: not checked."`
 }
 
 // Shutdown bounds the drain.

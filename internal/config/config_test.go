@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 			MaxMailbox: 128, MaxMailboxBytes: 1 << 20, MaxConcurrent: 32,
 			LoginTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second, FrameTimeout: 10 * time.Second,
 		},
-		Auth:     Auth{Mode: "dev"},
+		Auth:     Auth{Mode: "dev", JWT: JWT{SecretFile: []string{}, PublicKeyFile: []string{}, Leeway: 30 * time.Second}},
 		Shutdown: Shutdown{Deadline: 5 * time.Second},
 		Log:      Log{Level: "info", Format: "console"},
 		Store: Store{
@@ -244,7 +244,7 @@ func TestRefused(t *testing.T) {
 		{"log: {level: info, level: warn}", `log.level: "warn" (f:1): allowed: once; it is also at f:1`},
 		{"log: {level: info}\nlog: {format: json}", `log (f:2): allowed: once; it is also at f:1`},
 		{"log.level: info\nlog: {level: warn}", `log.level: "warn" (f:2): allowed: once; it is also at f:1`},
-		{"auth: {mode: jwt}", `auth.mode: "jwt" (f:1): allowed: one of dev`},
+		{"auth: {mode: oauth}", `auth.mode: "oauth" (f:1): allowed: one of dev, jwt`},
 		{"listen: {protocols: [frames, websocket]}", `listen.protocols: ["frames", "websocket"] (f:1): allowed: a list of frames, stream`},
 		{"listen: {protocols: []}", `listen.protocols: [] (f:1): allowed: a list of frames, stream`},
 		{"listen: {protocols: [stream, stream]}", `listen.protocols: ["stream", "stream"] (f:1): allowed: a list of frames, stream`},

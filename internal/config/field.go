@@ -206,14 +206,21 @@ func (f *field) allows(s string) bool {
 // name is what must not be twice in a list: an item of the shop with two prices
 // is one item.
 func (f *field) name(s string) string {
-	if f.check == "shop" || f.check == "board" {
+	switch f.check {
+	case "shop", "board":
 		s, _, _ = strings.Cut(s, ":")
+	case "keyfile":
+		key, _ := parseKeyFile(s)
+		return key.KID
 	}
 	return s
 }
 
 // show writes a value that was found, on one line and without its password.
 func (f *field) show(v any) string {
+	if f.check == "keyfile" {
+		return hidden // perhaps the key itself
+	}
 	if !f.secret {
 		return show(v)
 	}

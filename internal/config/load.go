@@ -115,7 +115,7 @@ func (c *Config) Validate() error {
 
 // together holds the rules that join several keys.
 func (c *Config) together() Problems {
-	return append(c.devNeedsLoopback(), c.dsnFitsDriver()...)
+	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver())
 }
 
 func (c *Config) devNeedsLoopback() (problems Problems) {
@@ -185,8 +185,7 @@ func unknownEnv(environment map[string]string) (problems Problems) {
 		if slices.Contains(known, rest) {
 			continue
 		}
-		// Redacted: it may be a misspelt dsn.
-		p := Problem{Key: name, Value: show(redact(environment[name])), Where: "environment", Allowed: noSuchKey}
+		p := Problem{Key: name, Value: show(cleanFor(name)(environment[name])), Where: "environment", Allowed: noSuchKey}
 		if near := nearest.Name(rest, known); near != "" {
 			p.Nearest = envPrefix + near
 		}

@@ -15,6 +15,22 @@ var passwordParam = regexp.MustCompile(`(?i)([?&][^=&]*pass[^=&]*=)[^&]*`)
 // path.
 var openDSN = regexp.MustCompile(`^(file:|[./]|[a-z0-9]*(\([^()]*\))?/)`)
 
+// secretName is part of a key that is expected to hold a secret, or the name of
+// a file with one.
+var secretName = regexp.MustCompile(`(?i)secret|pass|token|key|jwt`)
+
+// hide stands for any text.
+func hide(string) string { return hidden }
+
+// cleanFor is how the value of a key that does not exist is shown: it may be a
+// misspelt dsn, or a secret where its file was wanted.
+func cleanFor(key string) func(string) string {
+	if secretName.MatchString(key) {
+		return hide
+	}
+	return redact
+}
+
 // redact returns a DSN, a URL or a text that was perhaps meant as one without
 // its password. It rather hides too much: what it gets may be wrong in any way.
 func redact(s string) string {

@@ -61,7 +61,7 @@ func (s *scanner) mapping(prefix string, node *yaml.Node) {
 			s.section(key, name, value)
 		default:
 			s.problems = append(s.problems, Problem{
-				Key: key, Value: showNode(value, redact), Where: s.at(name), // redact: it may be a misspelt dsn
+				Key: key, Value: showNode(value, cleanFor(key)), Where: s.at(name),
 				Allowed: noSuchKey, Nearest: nearest.Name(key, slices.Concat(keys(), sections())),
 			})
 		}
@@ -75,7 +75,7 @@ func (s *scanner) section(key string, name, value *yaml.Node) {
 	case value.Kind == yaml.MappingNode:
 		s.mapping(key+".", value)
 	case !isNull(value): // null: every key in it is commented out
-		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value, redact), Where: s.at(name), Allowed: "a section with keys under it"})
+		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value, cleanFor(key)), Where: s.at(name), Allowed: "a section with keys under it"})
 	}
 	s.lines[key] = s.at(name)
 }
@@ -83,8 +83,11 @@ func (s *scanner) section(key string, name, value *yaml.Node) {
 func (s *scanner) key(key string, name, value *yaml.Node) {
 	f := fields()[slices.Index(keys(), key)]
 	clean := func(text string) string { return text }
-	if f.secret {
+	switch {
+	case f.secret:
 		clean = redact
+	case f.check == "keyfile":
+		clean = hide
 	}
 	if first := s.lines[key]; first != "" {
 		s.problems = append(s.problems, Problem{Key: key, Value: showNode(value, clean), Where: s.at(name), Allowed: "once; it is also at " + first})
