@@ -51,7 +51,8 @@ func TestWhatWasGivenUpTakesNoPlaceInTheQueue(t *testing.T) {
 // The same for those who wait to read.
 func TestLooksThatWaitForALoadAreBounded(t *testing.T) {
 	n := newNode(t, sqliteStore(t))
-	must(t, n.Login(2))
+	n.login(2)
+	n.logout(2)
 	n.loops[0].advance(time.Hour)
 	release := n.stuck(2)
 	look := func() *future.Future[int64] {

@@ -9,7 +9,9 @@ import (
 	"go.uber.org/zap"
 
 	"gameserverd/internal/commit"
+	"gameserverd/internal/future"
 	"gameserverd/internal/game"
+	"gameserverd/internal/store"
 	"gameserverd/wire"
 )
 
@@ -31,6 +33,7 @@ type entry struct {
 	queue []*op       // logins and changes whose turn has not come
 	looks []*op       // for when the load has ended
 	early []game.Mail // arrived while loading
+	held  []*op       // logins that were answered, whose session has not come yet
 
 	// among the idle
 	resting    bool
@@ -58,8 +61,8 @@ func (e *entry) take(o *op, create bool, then func(error)) {
 		case done.Missing:
 			e.create(o, then)
 		case e.loaded && done.Version == e.version+1:
-			e.version = done.Version
-			e.took(nil, then) // nobody else had it since: what is in memory holds
+			e.version = done.Version // nobody else had it since: what is in memory holds
+			e.refresh(then)
 		default:
 			e.read(done.Version, then)
 		}
@@ -81,6 +84,9 @@ func (e *entry) create(o *op, then func(error)) {
 	p := e.shard.players
 	now := p.o.Clock()
 	player, mails := p.o.New(e.uid, now)
+	if o.again {
+		mails = nil // what was there was not the player, so it was one of them: they are sent once
+	}
 	c := &commit.Change{UID: e.uid, Home: e.shard.loop}
 	row, err := playerRow(commit.Insert, player, now.UnixMilli(), firstVersion)
 	c.Rows = append(c.Rows, row)
@@ -99,8 +105,8 @@ func (e *entry) create(o *op, then func(error)) {
 	c.Done = func(done commit.Outcome) {
 		o.under = nil
 		switch {
-		case isDuplicate(done.Err): // another process was faster
-			e.loading = false
+		case isDuplicate(done.Err): // another process was faster, or a mail is there
+			o.again = true
 			e.take(o, true, then)
 		case done.Err != nil:
 			e.took(p.public(e.uid, done.Err), then)
@@ -110,6 +116,22 @@ func (e *entry) create(o *op, then func(error)) {
 		}
 	}
 	e.submit(o, c, then)
+}
+
+// refresh brings the mails that other processes have sent: all else of a player
+// only the owner changes.
+func (e *entry) refresh(then func(error)) {
+	p := e.shard.players
+	if p.o.DB.Driver() == store.SQLite { // no other process has it
+		e.took(nil, then)
+		return
+	}
+	p.loader.mail(e.uid).Then(e.shard.loop, func(mails []game.Mail, err error) {
+		for _, m := range mails {
+			e.addMail(m)
+		}
+		e.took(err, then)
+	})
 }
 
 // read brings the state from SQL; nobody else can change it meanwhile.
@@ -151,6 +173,18 @@ func (e *entry) took(err error, then func(error)) {
 		}
 	}
 	e.shard.next(e)
+}
+
+// hold keeps the player for the session of the login o, which may have to move
+// here first: for as long as o could have waited.
+func (e *entry) hold(o *op) {
+	e.held = append(e.held, o)
+	e.shard.loop.After(e.shard.players.o.Timeout, func() {
+		if i := slices.Index(e.held, o); i >= 0 {
+			e.held = slices.Delete(e.held, i, i+1)
+			e.shard.rest(e)
+		}
+	})
 }
 
 // change runs one change; stored runs when it is.
@@ -216,10 +250,13 @@ func (e *entry) store(o *op, d *Draft, stored func()) {
 	}
 }
 
-// stored makes a change visible.
+// stored makes a change visible. It is stored, whatever one of its functions does.
 func (e *entry) stored(d *Draft) {
 	for _, apply := range d.apply {
-		apply()
+		_, err := guard(func() (struct{}, error) { apply(); return struct{}{}, nil })
+		if p := new(future.PanicError); errors.As(err, &p) {
+			e.shard.players.o.Log.Error("panic after a commit", zap.Uint64("uid", e.uid), zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
+		}
 	}
 }
 

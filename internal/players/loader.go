@@ -105,7 +105,12 @@ func (l *loader) answer(batch []request) {
 			if l.pause(ctx) {
 				continue
 			}
-			err = errUnavailable("the store does not answer; nothing was changed")
+			err = readError(err)
+		} else if err != nil && len(batch) > 1 && ctx.Err() == nil {
+			for _, r := range batch { // one of them has what cannot be read; the others need not suffer for it
+				l.answer([]request{r})
+			}
+			return
 		}
 		for _, r := range batch {
 			if err != nil {
@@ -116,6 +121,32 @@ func (l *loader) answer(batch []request) {
 		}
 		return
 	}
+}
+
+// mail resolves to the mails of uid that have not expired.
+func (l *loader) mail(uid uint64) *future.Future[[]game.Mail] {
+	query, args := selectMail.form([]request{{uid: uid}})
+	found := l.db.FetchAll(query, append(args, l.clock().UnixMilli())...)
+	mails := future.Map(found, inline{}, func(rows []store.Row) ([]game.Mail, error) {
+		s := &State{}
+		for _, row := range rows {
+			if err := scanMail(map[uint64]*State{uid: s}, row); err != nil {
+				return nil, err
+			}
+		}
+		return s.Mail, nil
+	})
+	return future.Catch(mails, inline{}, readError)
+}
+
+// readError is what callers are told when something could not be read. A store
+// that does not answer says that it does not know what it has done, but nothing
+// of reading is worth knowing.
+func readError(err error) error {
+	if store.IsLost(err) {
+		return errUnavailable("the store does not answer; nothing was changed")
+	}
+	return err
 }
 
 // pause waits a little before the next try; false if there is no time for one.

@@ -93,7 +93,8 @@ func New(o Options) *Players {
 func (p *Players) Close(ctx context.Context) error { return p.loader.close(ctx) }
 
 // Login takes the player uid over for this process and resolves when the state
-// is in memory; a player who is new begins now. Any goroutine.
+// is in memory, where it then waits for Online; a player who is new begins now.
+// Any goroutine.
 func (p *Players) Login(uid uint64) *future.Future[struct{}] {
 	out := future.New[struct{}]()
 	o := &op{fail: func(err error) { out.Fail(err) }}
@@ -103,6 +104,9 @@ func (p *Players) Login(uid uint64) *future.Future[struct{}] {
 			if err != nil {
 				o.answer(err)
 				return
+			}
+			if !o.answered {
+				e.hold(o)
 			}
 			o.end()
 			out.Resolve(struct{}{})
@@ -151,6 +155,27 @@ func Look[T any](p *Players, uid uint64, fn func(s *State) (T, error)) *future.F
 // Changing a player who is not in memory takes the player over, so a player of another
 // process is better sent mail. Any goroutine.
 func Change[T any](p *Players, uid uint64, fn func(d *Draft) (T, error)) *future.Future[T] {
+	return change(p, uid, fn, func(s *shard, o *op) { s.queue(uid, o) })
+}
+
+// ChangeIf is Change after check has resolved: for a look at SQL that spares most
+// changes that would fail. If check fails, so does the future, and nothing is
+// changed. The time is that of Change, for both together. Any goroutine.
+func ChangeIf[T any](p *Players, uid uint64, check *future.Future[struct{}], fn func(d *Draft) (T, error)) *future.Future[T] {
+	return change(p, uid, fn, func(s *shard, o *op) {
+		check.Then(s.loop, func(_ struct{}, err error) {
+			switch {
+			case err != nil:
+				o.answer(err)
+			case !o.answered:
+				s.queue(uid, o)
+			}
+		})
+	})
+}
+
+// change is Change; start queues it.
+func change[T any](p *Players, uid uint64, fn func(d *Draft) (T, error), start func(*shard, *op)) *future.Future[T] {
 	out := future.New[T]()
 	o := &op{fail: func(err error) { out.Fail(err) }}
 	o.begin = func(e *entry) {
@@ -160,7 +185,7 @@ func Change[T any](p *Players, uid uint64, fn func(d *Draft) (T, error)) *future
 			return err
 		}, func() { out.Resolve(v) })
 	}
-	p.enter(uid, o, func(s *shard) { s.queue(uid, o) })
+	p.enter(uid, o, func(s *shard) { start(s, o) })
 	return out
 }
 
@@ -196,12 +221,13 @@ func newMailID() int64 { return 1 + rand.Int64N(game.MaxCount) }
 // Any goroutine.
 func (p *Players) NameOwner(name string) *future.Future[uint64] {
 	found := p.o.DB.FetchOne(selectNameOwner, game.NameKey(name))
-	return future.Map(found, inline{}, func(row store.Row) (uint64, error) {
+	owner := future.Map(found, inline{}, func(row store.Row) (uint64, error) {
 		if row.None() {
 			return 0, nil
 		}
 		return scanUID(row)
 	})
+	return future.Catch(owner, inline{}, readError)
 }
 
 // inline runs a callback where the result is known; for callbacks that only

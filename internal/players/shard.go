@@ -42,6 +42,7 @@ type op struct {
 	begin    func(*entry)   // starts it when its turn has come; nil for looks
 	look     func(*State)   // runs it; looks only
 	under    *commit.Change // what is on its way to SQL for it
+	again    bool           // it makes a player, and has found something of it there
 }
 
 // answer fails o, once.
@@ -205,6 +206,9 @@ func (s *shard) online(uid uint64) {
 	e := s.entry(uid)
 	s.unlink(e)
 	e.online++
+	if len(e.held) > 0 {
+		e.held = slices.Delete(e.held, 0, 1)
+	}
 }
 
 func (s *shard) offline(uid uint64) {
@@ -217,7 +221,7 @@ func (s *shard) offline(uid uint64) {
 // rest puts e among the idle if nobody needs it, or forgets it at once if it
 // holds nothing.
 func (s *shard) rest(e *entry) {
-	if e.online > 0 || e.busy || len(e.queue) > 0 || e.resting {
+	if e.online > 0 || len(e.held) > 0 || e.busy || len(e.queue) > 0 || e.resting {
 		return
 	}
 	if !e.loaded {
