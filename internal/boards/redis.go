@@ -42,6 +42,7 @@ type remote struct {
 	keys    []string
 	process string // field of meta
 	most    int    // changes in the queue
+	part    int    // rows that are put in order together
 	wake    chan struct{}
 	ctx     context.Context // ends when close cannot wait any longer
 	cancel  context.CancelFunc
@@ -76,7 +77,7 @@ type filling struct {
 func newRemote(o Options, b Board, read reader) *remote {
 	x := &remote{
 		board: b, redis: o.Redis, read: read, timeout: o.Timeout, log: o.Log.With(zap.String("board", b.Name)),
-		keys: keysOf(b.Name), most: maxQueue, process: "w:" + random(), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		keys: keysOf(b.Name), most: maxQueue, part: maxPart, process: "w:" + random(), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	go (&lane{remote: x}).run()

@@ -42,23 +42,33 @@ func (l *lane) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var rows chan []Entry
-		if l.pass != nil {
-			rows = l.pass.rows
-		}
-		select {
-		case <-l.wake:
-		case <-timer.C:
-		case <-l.ctx.Done():
-		case batch, more := <-rows:
-			l.merge(batch, more)
-		}
+		l.waitOr(timer)
 		if l.step() {
 			break
 		}
 		timer.Reset(time.Until(l.lookAt))
 	}
 	l.leave()
+}
+
+// waitOr returns when there is something to do, and merges a batch of rows if there is one.
+func (l *lane) waitOr(timer *time.Timer) {
+	if l.pass != nil && len(l.pass.window) > 0 {
+		l.merge(true)
+		return
+	}
+	var rows chan []Entry
+	if l.pass != nil {
+		rows = l.pass.rows
+	}
+	select {
+	case <-l.wake:
+	case <-timer.C:
+	case <-l.ctx.Done():
+	case part, more := <-rows:
+		l.pass.window = part
+		l.merge(more)
+	}
 }
 
 // step does what is due. It tells whether the lane is to end.

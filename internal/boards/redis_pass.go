@@ -1,8 +1,10 @@
 package boards
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,14 +18,21 @@ type pass struct {
 	fill   *filling // who asked for it; nil: the index lacks rows
 	cancel context.CancelFunc
 	began  time.Time
-	rows   chan []Entry // closed after the last
+	rows   chan []Entry // parts of the board, each in the order of ranks; closed after the last
 
 	// the reader's until rows is closed
 	err error
 
 	// the lane's goroutine only
+	window []Entry // of a part, what is not merged yet
 	merged int
 }
+
+var errUnread = errors.New("boards: not all rows were read")
+
+// maxPart is how many rows are put in order before they go to Redis. They come in the order of uids, which there means a place far
+// from the last one for each, and takes two or three times as long.
+const maxPart = 50_000
 
 // start begins a pass where there is reason to: a is begin's answer, gaveUp says that the queue was given up before that.
 func (l *lane) start(a answer, tick string, gaveUp bool) {
@@ -49,7 +58,7 @@ func (l *lane) start(a answer, tick string, gaveUp bool) {
 	}
 	ctx, cancel := context.WithCancel(parent)
 	stop := context.AfterFunc(l.ctx, cancel)
-	p := &pass{epoch: a.epoch, tick: tick, fill: f, began: time.Now(), rows: make(chan []Entry, 2)}
+	p := &pass{epoch: a.epoch, tick: tick, fill: f, began: time.Now(), rows: make(chan []Entry, 1), err: errUnread}
 	p.cancel = func() {
 		stop()
 		cancel()
@@ -58,25 +67,27 @@ func (l *lane) start(a answer, tick string, gaveUp bool) {
 	l.readers.Add(1)
 	go func() {
 		defer l.readers.Done()
-		p.err = p.readAll(ctx, read)
-		close(p.rows)
+		defer close(p.rows)
+		p.err = l.readAll(ctx, p, read)
 	}()
 }
 
-// readAll hands the rows to the lane in batches. It runs on a goroutine of its own, so that SQL may take its time.
-func (p *pass) readAll(ctx context.Context, read reader) error {
-	batch := make([]Entry, 0, maxBatch)
+// readAll hands the rows to the lane. It runs on a goroutine of its own, so that SQL may take its time.
+func (l *lane) readAll(ctx context.Context, p *pass, read reader) error {
+	lowest := l.board.Lowest
+	var part []Entry
 	hand := func() error {
+		slices.SortFunc(part, func(a, b Entry) int { return cmp.Compare(signed(a.Score, lowest), signed(b.Score, lowest)) })
 		select {
-		case p.rows <- batch:
-			batch = make([]Entry, 0, maxBatch)
+		case p.rows <- part:
+			part = nil
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	err := read(ctx, func(e Entry) error {
-		if batch = append(batch, e); len(batch) == maxBatch {
+		if part = append(part, e); len(part) == l.part {
 			return hand()
 		}
 		return nil
@@ -88,8 +99,10 @@ func (p *pass) readAll(ctx context.Context, read reader) error {
 }
 
 // merge writes a batch of the pass into the index; more is false after the last.
-func (l *lane) merge(batch []Entry, more bool) {
+func (l *lane) merge(more bool) {
 	p := l.pass
+	batch := p.window[:min(len(p.window), maxBatch)]
+	p.window = p.window[len(batch):]
 	if !more && p.err != nil {
 		l.unreadable(p.err)
 		return
@@ -101,7 +114,8 @@ func (l *lane) merge(batch []Entry, more bool) {
 	args := make([]any, 0, 2+4*len(batch))
 	args = append(args, p.tick, last)
 	for _, e := range batch {
-		args = append(args, uidText(e.UID), signed(e.Score, l.board.Lowest), cameText(e.Came), e.Name)
+		uid, came, order := uidText(e.UID), cameText(e.Came), signed(e.Score, l.board.Lowest)
+		args = append(args, uid, order, came+" "+uid, valueText(came, order, p.tick, e.Name))
 	}
 	a, err := l.write(mergeScript, time.Now().Add(l.timeout), args...)
 	if err != nil || l.pass != p {

@@ -72,11 +72,15 @@ func parseAnswer(r store.Reply) (answer, error) {
 	return answer{state: state(s), epoch: epoch, rest: values[2:]}, nil
 }
 
+func valueText(came string, order int64, tick, name string) string {
+	return came + " " + strconv.FormatInt(order, 10) + " " + tick + " " + name
+}
+
 // Fixed widths, so that texts are in the order of the numbers.
 func uidText(uid uint64) string  { return fmt.Sprintf("%020d", uid) }
 func cameText(came int64) string { return fmt.Sprintf("%016d", came) }
 
-// parseRows reads {first, {member, score, ...}, {value, ...}}; none if the player was not there.
+// parseRows reads {first, {member, ...}, {value, ...}}; none if the player was not there.
 func parseRows(rest []any, lowest bool) (rows []Ranked, there bool, err error) {
 	if len(rest) == 0 {
 		return nil, false, errAnswer
@@ -90,32 +94,33 @@ func parseRows(rest []any, lowest bool) (rows []Ranked, there bool, err error) {
 	}
 	entries, isEntries := rest[1].([]any)
 	values, isValues := rest[2].([]any)
-	if !isEntries || !isValues || len(entries) != 2*len(values) {
+	if !isEntries || !isValues || len(entries) != len(values) {
 		return nil, false, errAnswer
 	}
 	rows = make([]Ranked, len(values))
 	for i := range rows {
 		rows[i].Rank = first + int64(i) + 1
-		if err := rows[i].parse(entries[2*i], entries[2*i+1], values[i], lowest); err != nil {
+		if err := rows[i].parse(entries[i], values[i], lowest); err != nil {
 			return nil, false, err
 		}
 	}
 	return rows, true, nil
 }
 
-// parse reads one row: "CAME UID", the score, "CAME TICK NAME".
-func (r *Ranked) parse(member, score, value any, lowest bool) error {
+// parse reads one row: "CAME UID" and "CAME SCORE TICK NAME".
+func (r *Ranked) parse(member, value any, lowest bool) error {
 	m, _ := member.(string)
-	s, _ := score.(string)
 	v, _ := value.(string)
 	_, uid, _ := strings.Cut(m, " ")
-	_, v, _ = strings.Cut(v, " ")
-	_, name, found := strings.Cut(v, " ")
-	uidNumber, err1 := strconv.ParseUint(uid, 10, 64)
-	order, err2 := strconv.ParseFloat(s, 64)
-	if err1 != nil || err2 != nil || !found {
+	parts := strings.SplitN(v, " ", 4)
+	if len(parts) != 4 {
 		return errAnswer
 	}
-	r.UID, r.Name, r.Score = uidNumber, name, signed(int64(order), lowest)
+	number, err1 := strconv.ParseUint(uid, 10, 64)
+	order, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return errAnswer
+	}
+	r.UID, r.Name, r.Score = number, parts[3], signed(order, lowest)
 	return nil
 }

@@ -3,7 +3,7 @@
 -- KEYS, which hold the board's name in braces, so that a cluster keeps them on one node:
 --   order  sorted set   member "CAME UID", both padded with zeros, so that equal scores stand by came, then by uid;
 --                       its score is the board's, negated where the highest leads, so that the first is always the lowest
---   who    hash         UID to "CAME TICK NAME"
+--   who    hash         UID to "CAME SCORE TICK NAME", with the score as in order
 --   meta   hash         epoch   which life of the index this is: a loss, once noticed, ends one and begins another
 --                       whole   there: everything from SQL is in it
 --                       count   how many players
@@ -28,12 +28,10 @@ local broken = torn or behind or not epoch
 local state = broken and 0 or whole and 2 or 1
 
 local function member(came, uid) return came .. ' ' .. uid end
-local function value(came, tick, name) return came .. ' ' .. tick .. ' ' .. name end
--- CAME, TICK and NAME of a value.
-local function split(v)
-	local last = string.find(v, ' ', 18, true)
-	return string.sub(v, 1, 16), string.sub(v, 18, last - 1), string.sub(v, last + 1)
-end
-local function better(score, came, oldScore, oldCame)
-	return not oldScore or score < oldScore or score == oldScore and tonumber(came) < tonumber(oldCame)
+local function value(came, score, tick, name) return came .. ' ' .. score .. ' ' .. tick .. ' ' .. name end
+-- CAME, SCORE, TICK and NAME of a value.
+local function split(v) return string.match(v, '^(%d+) (%-?%d+) (%d+) (.*)$') end
+local function better(came, score, oldCame, oldScore)
+	score, oldScore = tonumber(score), tonumber(oldScore)
+	return score < oldScore or score == oldScore and tonumber(came) < tonumber(oldCame)
 end

@@ -1,6 +1,6 @@
 -- Enters rows that were read from SQL since begin: each player at most once.
 -- ARGV[4] the number of this write; ARGV[5] the tick that begin gave; ARGV[6] "1": these were the last; then by fours: UID, score as in
--- order, CAME, NAME
+-- order, member, value with that tick
 -- Answers {state, epoch}: state 0 also when the epoch is another, whose beginning the rows may be older than
 
 if broken or epoch ~= ARGV[2] then return {0, epoch or ''} end
@@ -19,31 +19,32 @@ end
 local entries, values = {}, {}
 for k, uid in ipairs(uids) do
 	local i = 3 + 4 * k
-	local score, came, name = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-	local v, given, new = there[k], ARGV[5], true
-	local oldTick, oldName
-	if v then
-		local oldCame
-		oldCame, oldTick, oldName = split(v)
-		local oldScore = tonumber(redis.call('ZSCORE', order, member(oldCame, uid)))
-		new = better(tonumber(score), came, oldScore, oldCame)
-		if new then
-			redis.call('ZREM', order, member(oldCame, uid))
+	local v, now, new = there[k], ARGV[i + 3], true
+	if v or got[k] then
+		local came, score, given, name = split(now)
+		local oldTick, oldName
+		if v then
+			local oldCame, oldScore
+			oldCame, oldScore, oldTick, oldName = split(v)
+			new = better(came, score, oldCame, oldScore)
+			if new then
+				redis.call('ZREM', order, member(oldCame, uid))
+			else
+				came, score = oldCame, oldScore
+			end
 		else
-			came = oldCame
+			oldTick, oldName = string.match(got[k], '^(%d+) (.*)$')
 		end
-	elseif got[k] then
-		oldTick, oldName = string.match(got[k], '^(%d+) (.*)$')
-	end
-	-- A name that was given since begin is newer than the row, or the same.
-	if oldTick and (tonumber(oldTick) > since or oldName == name) then
-		name, given = oldName, oldTick
+		-- A name that was given since begin is newer than the row, or the same.
+		if tonumber(oldTick) > since or oldName == name then
+			name, given = oldName, oldTick
+		end
+		now = value(came, score, given, name)
 	end
 	if new then
-		entries[#entries + 1] = score
-		entries[#entries + 1] = member(came, uid)
+		entries[#entries + 1] = ARGV[i + 1]
+		entries[#entries + 1] = ARGV[i + 2]
 	end
-	local now = value(came, given, name)
 	if now ~= v then
 		values[#values + 1] = uid
 		values[#values + 1] = now

@@ -7,30 +7,25 @@ if broken then return {0, epoch or ''} end
 tick = string.format('%.0f', tonumber(tick) + 1)
 local answer = {state, epoch}
 for i = 5, #ARGV, 5 do
-	local uid, came, name = ARGV[i], ARGV[i + 2], ARGV[i + 3]
-	local v = redis.call('HGET', who, uid)
-	local rank = -1
-	if ARGV[i + 4] == 'name' then
+	local uid, score, came, name, kind = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+	local v, rank = redis.call('HGET', who, uid), -1
+	local oldCame, oldScore
+	if v then oldCame, oldScore = split(v) end
+	if kind == 'name' then
 		if v then
-			redis.call('HSET', who, uid, value(split(v), tick, name))
+			redis.call('HSET', who, uid, value(oldCame, oldScore, tick, name))
 		else
 			redis.call('HSET', renamed, uid, tick .. ' ' .. name)
 			redis.call('EXPIRE', renamed, 3600)
 		end
 	else
-		local oldCame, oldScore
-		if v then
-			oldCame = split(v)
-			oldScore = tonumber(redis.call('ZSCORE', order, member(oldCame, uid)))
-		end
-		local now = oldCame
-		if better(tonumber(ARGV[i + 1]), came, oldScore, oldCame) then
+		if not v or better(came, score, oldCame, oldScore) then
 			if v then redis.call('ZREM', order, member(oldCame, uid)) end
-			redis.call('ZADD', order, ARGV[i + 1], member(came, uid))
-			redis.call('HSET', who, uid, value(came, tick, name))
-			now = came
+			redis.call('ZADD', order, score, member(came, uid))
+			redis.call('HSET', who, uid, value(came, score, tick, name))
+			oldCame = came
 		end
-		if ARGV[i + 4] == 'rank' then rank = redis.call('ZRANK', order, member(now, uid)) end
+		if kind == 'rank' then rank = redis.call('ZRANK', order, member(oldCame, uid)) end
 	end
 	answer[#answer + 1] = rank
 end
