@@ -103,7 +103,11 @@ func TestLoginAndLogout(t *testing.T) {
 		t.Errorf("got %+v, want %+v", session, want)
 	}
 	c.Must(&session, "auth.login", "dev:18446744073709551615")
+	before := s.stored()
 	fails(t, c, rpc.FailedPrecondition, "log out first", "auth.login", "dev:8")
+	if s.stored() != before {
+		t.Error("a login that was refused has taken the player over")
+	}
 	c.Must(nil, "auth.logout")
 	fails(t, c, rpc.Unauthenticated, "", "player.get")
 	c.Must(nil, "auth.logout")

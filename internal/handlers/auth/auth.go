@@ -62,6 +62,9 @@ func (h *Handlers) Login(c *rpc.Call, token string) *future.Future[Session] {
 	if err != nil {
 		return future.Failed[Session](rpc.Errorf(rpc.Unauthenticated, "auth.login: %v", err))
 	}
+	if is := c.UID(); is != 0 && is != uid { // before another process loses the player for nothing
+		return future.Failed[Session](rpc.Errorf(rpc.FailedPrecondition, "this connection is logged in as uid %d: log out first", is))
+	}
 	// The player first: if the state cannot be had, nobody is logged in.
 	bound := future.Chain(h.players.Login(uid), c, func(struct{}) (*future.Future[struct{}], error) {
 		return c.Login(uid), nil

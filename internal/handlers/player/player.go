@@ -63,20 +63,21 @@ func (h *Handlers) Rename(c *rpc.Call, name string) *future.Future[Player] {
 	}
 	// Read first: most names that are taken cost no commit. Two who want one name at
 	// the same time are told apart by its key in SQL.
-	renamed := future.Chain(h.players.NameOwner(name), c, func(owner uint64) (*future.Future[Player], error) {
+	free := future.Map(h.players.NameOwner(name), c, func(owner uint64) (_ struct{}, err error) {
 		if owner != 0 && owner != uid {
-			return nil, game.TakenName(name)
+			err = game.TakenName(name)
 		}
-		return players.Change(h.players, uid, func(d *players.Draft) (Player, error) {
-			p := d.Player()
-			if p.Name == name {
-				return view(p), nil
-			}
-			p.Name = name
-			d.Rename(name)
-			d.OnCommit(func() { h.boards.Rename(uid, name) })
+		return struct{}{}, err
+	})
+	renamed := players.ChangeIf(h.players, uid, free, func(d *players.Draft) (Player, error) {
+		p := d.Player()
+		if p.Name == name {
 			return view(p), nil
-		}), nil
+		}
+		p.Name = name
+		d.Rename(name)
+		d.OnCommit(func() { h.boards.Rename(uid, name) })
+		return view(p), nil
 	})
 	return future.Catch(renamed, c, func(err error) error {
 		if errors.Is(err, commit.ErrDuplicate) {
