@@ -11,7 +11,6 @@ package boards
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +26,7 @@ const MaxRows = 1000
 
 // Options says how Boards are made.
 type Options struct {
-	Boards  []Board       // names are unique
+	Boards  []Board       // of two with one name the first counts
 	DB      *store.SQL    // holds the tables ranks and players
 	Redis   *store.Redis  // nil: the index is in memory
 	Timeout time.Duration // within which a call to Redis is answered; 0: 2s
@@ -62,16 +61,20 @@ func New(o Options) *Boards {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	b := &Boards{db: o.DB, log: o.Log, indexes: make(map[string]index), boards: slices.Clone(o.Boards)}
+	b := &Boards{db: o.DB, log: o.Log, indexes: make(map[string]index)}
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Second
 	}
-	for _, board := range b.boards {
-		if o.Redis == nil {
+	for _, board := range o.Boards {
+		switch {
+		case b.indexes[board.Name] != nil:
+			continue
+		case o.Redis == nil:
 			b.indexes[board.Name] = newMemory(board)
-		} else {
+		default:
 			b.indexes[board.Name] = newRemote(o, board, b.readBoard(board))
 		}
+		b.boards = append(b.boards, board)
 	}
 	return b
 }
@@ -124,7 +127,8 @@ func (b *Boards) Put(board string, e Entry) *future.Future[int64] {
 }
 
 // Rename gives a player, whose new name has been committed, that name on all boards. Renames and Puts of one player take effect in the
-// order of the calls. Any goroutine.
+// order of the calls, as far as one process makes them: a name that waits here while Redis is away may come after a newer one of another
+// process, and shows until the player's next. Any goroutine.
 func (b *Boards) Rename(uid uint64, name string) {
 	name = clip(name)
 	for _, board := range b.boards {

@@ -208,6 +208,29 @@ func TestComesBackOlder(t *testing.T) {
 	}
 }
 
+// TestWriteComesLate has a write that was given up reach Redis after those that came later: nothing was lost, so nothing is read again.
+func TestWriteComesLate(t *testing.T) {
+	overRedis(t, func(t *testing.T, g *rig) {
+		t.Parallel()
+		entries := rows(10)
+		g.storeAll("main", entries)
+		b := g.loaded()
+		x := b.indexes["main"].(*remote)
+		must(t, b.Put("main", entries[3]))
+		x.mu.Lock()
+		epoch := x.known.epoch
+		x.mu.Unlock()
+		late := []any{x.process, epoch, 0, 1, uidText(4), -5, cameText(9), "worse and late", "rank"}
+		if a, err := parseAnswer(must(t, g.connect().Script(putScript, x.keys, late...))); err != nil || a.state != whole || a.rest[0] != int64(1) {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		same(t, "Top", must(t, b.Top("main", MaxRows)), modelOf(entries).top(MaxRows))
+		if n := g.logged("lacks rows"); n != 0 {
+			t.Error("the rows were read again")
+		}
+	})
+}
+
 // TestKilled kills Redis, which comes back empty.
 func TestKilled(t *testing.T) {
 	t.Parallel()

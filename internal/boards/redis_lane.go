@@ -93,7 +93,7 @@ func (l *lane) step() (end bool) {
 		return true
 	case away && !due:
 		return false
-	case asked || due:
+	case asked || full || due:
 		l.begin()
 	}
 	l.flush()
@@ -104,12 +104,13 @@ func (l *lane) step() (end bool) {
 func (l *lane) leave() {
 	l.abort(errAway)
 	l.mu.Lock()
+	there := l.number > 0 && !l.away
 	l.closing, l.away = true, true
 	l.mu.Unlock()
 	l.answerQueue(time.Time{})
 	l.answerFills(errAway)
 	l.readers.Wait()
-	if l.number > 0 {
+	if there {
 		ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 		defer cancel()
 		_, _ = l.redis.ExecuteContext(ctx, "HDEL", l.keys[2], l.process) // a field that stays does no harm

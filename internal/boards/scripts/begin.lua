@@ -11,5 +11,5 @@ if broken or ARGV[6] == '1' then
 	redis.call('HDEL', meta, 'whole')
 	redis.call('HSET', meta, 'epoch', epoch)
 end
-redis.call('HSET', meta, ARGV[1], ARGV[4])
+redis.call('HSET', meta, ARGV[1], number())
 return {whole and 2 or 1, epoch, tick}

@@ -20,6 +20,9 @@ local had = redis.call('HMGET', meta, 'epoch', 'whole', 'count', 'tick', ARGV[1]
 local epoch, whole, tick = had[1], had[2], had[4] or '0'
 local count = redis.call('ZCARD', order)
 
+-- What a script that writes leaves in the caller's field: one that comes late, after others, does not take the number back.
+local function number() return string.format('%.0f', math.max(tonumber(had[5] or '0'), tonumber(ARGV[4]))) end
+
 -- A part of the keys is gone (evicted, deleted).
 local torn = count ~= tonumber(had[3] or '0') or count ~= redis.call('HLEN', who)
 -- Redis has come back as it was some time ago (from a dump, or a replica that had not heard of everything).

@@ -52,7 +52,7 @@ for k, uid in ipairs(uids) do
 end
 if #entries > 0 then redis.call('ZADD', order, unpack(entries)) end
 if #values > 0 then redis.call('HSET', who, unpack(values)) end
-redis.call('HSET', meta, 'count', redis.call('ZCARD', order), ARGV[1], ARGV[4])
+redis.call('HSET', meta, 'count', redis.call('ZCARD', order), ARGV[1], number())
 if ARGV[6] == '1' then
 	redis.call('HSET', meta, 'whole', '1')
 	state = 2

@@ -29,5 +29,5 @@ for i = 5, #ARGV, 5 do
 	end
 	answer[#answer + 1] = rank
 end
-redis.call('HSET', meta, 'count', redis.call('ZCARD', order), 'tick', tick, ARGV[1], ARGV[4])
+redis.call('HSET', meta, 'count', redis.call('ZCARD', order), 'tick', tick, ARGV[1], number())
 return answer
