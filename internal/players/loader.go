@@ -94,10 +94,11 @@ func (l *loader) next() []request {
 	return nil
 }
 
-// answer reads a batch and tells each; as long as the time of the first allows,
-// a store that went away is tried again.
+// answer reads a batch and tells each; as long as the time of the last allows, a
+// store that went away is tried again. The callers of the others are answered in
+// time by their shards.
 func (l *loader) answer(batch []request) {
-	ctx, cancel := context.WithDeadline(context.Background(), batch[0].until)
+	ctx, cancel := context.WithDeadline(context.Background(), batch[len(batch)-1].until)
 	defer cancel()
 	for {
 		states, err := l.states(ctx, batch)

@@ -157,3 +157,16 @@ func TestChangeIf(t *testing.T) {
 		t.Errorf("gold %d", got)
 	}
 }
+
+// Who came last is not told that the store does not answer because the time of
+// another, who is read together with them, is over.
+func TestTheTimeOfOneReadIsNotThatOfAnother(t *testing.T) {
+	n := newNode(t, sqliteStore(t))
+	must(t, n.Login(4))
+	late := request{uid: 2, until: time.Now(), done: future.New[*State]()}
+	last := request{uid: 4, until: time.Now().Add(testTimeout), done: future.New[*State]()}
+	n.loader.answer([]request{late, last})
+	if s, err := result(t, last.done); err != nil || s.Player.Gold != 100 {
+		t.Errorf("%v, %v", s, err)
+	}
+}
