@@ -47,6 +47,13 @@ const (
 	maxCallBytes = 64 << 20 // of all arguments
 )
 
+// A connection costs 64 KiB here while it is kept, and in this process a goroutine of the embedded server; more than these are closed
+// after use. Making one costs a server three round trips, and in this process next to nothing.
+const (
+	keptConns          = 64
+	keptConnsInProcess = 16
+)
+
 // Command is one command of a Batch: its name and arguments, as Execute takes them.
 type Command []any
 
@@ -121,6 +128,7 @@ func (r *Redis) connect(o RedisOptions, place redisPlace) {
 
 		// Who finds no free connection waits until its deadline; there are no connections beside PoolSize.
 		PoolSize:              o.PoolSize,
+		MaxIdleConns:          keptConns,
 		PoolTimeout:           o.Timeout,
 		PipelinePoolSize:      -1,
 		DialTimeout:           o.Timeout,
@@ -143,6 +151,9 @@ func (r *Redis) connect(o RedisOptions, place redisPlace) {
 		r.client, r.moved = cluster, func() { cluster.ReloadState(context.Background()) }
 	default:
 		options := common.Simple()
+		if place.form == inProcess {
+			options.MaxIdleConns = keptConnsInProcess
+		}
 		options.MaintNotificationsConfig = noNotifications()
 		r.client = redis.NewClient(options)
 	}

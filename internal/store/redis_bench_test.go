@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,18 +10,6 @@ import (
 
 	"gameserverd/internal/storetest"
 )
-
-// TestRedisIdleHasNoGoroutines beyond those of before.
-func TestRedisIdleHasNoGoroutines(t *testing.T) {
-	server := storetest.Redis(t)
-	before := runtime.NumGoroutine()
-	r := openRedisRig(t, server.URL, nil)
-	for range 100 {
-		r.Execute("BLPOP", "nothing", 0.01)
-	}
-	r.do(t, "SET", "k", "v")
-	until(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= before })
-}
 
 // benchRedis runs fn over both kinds of server.
 func benchRedis(b *testing.B, fn func(b *testing.B, r *redisRig)) {

@@ -264,17 +264,24 @@ func ownKeys(t testing.TB, nodes [4]*redis.Client) (keys [3]string) {
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	servers, nodes := newCluster(t)
-	keys := ownKeys(t, nodes)
 	dialersGone(t)
 	t.Run("never sends twice", func(t *testing.T) { clusterNeverSendsTwice(t, servers, nodes) })
 	r := openRedisRig(t, "redis-cluster://"+servers[0].Addr+","+servers[1].Addr, func(o *RedisOptions) { o.PoolSize = 8 })
-	var sets, gets []Command
+	keys := ownKeys(t, nodes)
+	t.Run("commands go to their keys", func(t *testing.T) { clusterRoutes(t, r, keys) })
+	t.Run("follows a slot that moves", func(t *testing.T) { clusterFollows(t, r, nodes) })
+	r.quiet(t)
+	t.Run("loses a node", func(t *testing.T) { clusterLosesANode(t, r, servers[2], nodes[3], keys) })
+}
+
+// clusterRoutes leaves 2 in {key}n, for each key.
+func clusterRoutes(t *testing.T, r *redisRig, keys [3]string) {
+	var cmds []Command
 	for _, key := range keys {
 		r.do(t, "SET", key, key)
-		sets = append(sets, Command{"INCR", "{" + key + "}n"}, Command{"LPUSH", key, "x"})
-		gets = append(gets, Command{"GET", key}, Command{"GET", "{" + key + "}n"})
+		cmds = append(cmds, Command{"INCR", "{" + key + "}n"}, Command{"LPUSH", key, "x"})
 	}
-	replies, err := wait(t, r.Batch(sets...))
+	replies, err := wait(t, r.Batch(cmds...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,40 +301,43 @@ func TestRedisCluster(t *testing.T) {
 	if _, err := wait(t, r.Execute("MGET", keys[0], keys[1])); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, "CROSSSLOT") {
 		t.Errorf("keys of two nodes in one command: %v", err)
 	}
+}
 
-	// A slot moves: the commands follow.
-	slot, _ := nodes[0].ClusterKeySlot(context.Background(), "moves").Result()
+func clusterFollows(t *testing.T, r *redisRig, nodes [4]*redis.Client) {
+	ctx := within(t, deadline)
+	slot, _ := nodes[0].ClusterKeySlot(ctx, "moves").Result()
 	to := (int(slot)*3/16384 + 1) % 3
-	id, err := nodes[to].ClusterMyID(context.Background()).Result()
+	id, err := nodes[to].ClusterMyID(ctx).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range []int{to, 0, 1, 2} {
-		if err := nodes[i].Do(context.Background(), "CLUSTER", "SETSLOT", slot, "NODE", id).Err(); err != nil {
+		if err := nodes[i].Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", id).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := num(t, r.do(t, "INCR", "moves")); got != 1 {
 		t.Errorf("counted to %d", got)
 	}
-	r.quiet(t)
+}
 
-	// One node goes: its keys are away, the others are there.
-	servers[2].Kill()
+// clusterLosesANode: its keys are away, the others are there, until the node that stands by takes over.
+func clusterLosesANode(t *testing.T, r *redisRig, server *storetest.Server, standby *redis.Client, keys [3]string) {
+	server.Kill()
 	until(t, "its keys are away", func() bool {
 		_, err := wait(t, r.Execute("GET", keys[2]))
 		return wire.CodeOf(err) == wire.Unavailable
 	})
-	replies, err = wait(t, r.Batch(gets...))
+	replies, err := wait(t, r.Batch(Command{"GET", keys[0]}, Command{"GET", keys[1]}, Command{"GET", keys[2]}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, reply := range replies {
-		if away := wire.CodeOf(reply.Err) == wire.Unavailable; away != (i/2 == 2) || !away && reply.Nil() {
+		if away := wire.CodeOf(reply.Err) == wire.Unavailable; away != (i == 2) || !away && str(t, reply) != keys[i] {
 			t.Errorf("reply %d: %+v", i, reply)
 		}
 	}
-	if err := nodes[3].Do(context.Background(), "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
+	if err := standby.Do(context.Background(), "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
@@ -351,8 +361,8 @@ func clusterNeverSendsTwice(t *testing.T, servers [4]*storetest.Server, nodes [4
 		}
 		for i := range nodes {
 			until(t, "all know the new address", func() bool {
-				slots, _ := nodes[i].ClusterSlots(context.Background()).Result()
-				return strings.Contains(fmt.Sprint(slots), addr)
+				slots, _ := nodes[i].Do(context.Background(), "CLUSTER", "SLOTS").Result()
+				return strings.Contains(fmt.Sprint(slots), strings.Replace(addr, ":", " ", 1))
 			})
 		}
 	}
