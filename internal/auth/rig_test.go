@@ -33,7 +33,7 @@ var secret = strings.Repeat("0123456789abcdef", 4)
 // The keys of all tests: RSA's take a while to make.
 var (
 	rsa2048 = sync.OnceValue(func() *rsa.PrivateKey { return makeRSA(2048) })
-	rsa4096 = sync.OnceValue(func() *rsa.PrivateKey { return makeRSA(4096) })
+	rsa3072 = sync.OnceValue(func() *rsa.PrivateKey { return makeRSA(3072) })
 	edKey   = sync.OnceValue(func() ed25519.PrivateKey {
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {

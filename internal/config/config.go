@@ -84,7 +84,7 @@ type Auth struct {
 // JWT says who signs tokens, and what must be in them.
 type JWT struct {
 	SecretFile    []string      `key:"secret_file" default:"" check:"keyfile" empty:"yes" doc:"Files with the secrets of HS256, 32 bytes at least each. Whoever can read one can be any player."`
-	PublicKeyFile []string      `key:"public_key_file" default:"" check:"keyfile" empty:"yes" doc:"PEM files with public keys: Ed25519 for EdDSA, RSA of 2048 to 4096 bits for RS256."`
+	PublicKeyFile []string      `key:"public_key_file" default:"" check:"keyfile" empty:"yes" doc:"PEM files with public keys: Ed25519 for EdDSA, RSA of 2048 to 3072 bits for RS256."`
 	Leeway        time.Duration `key:"leeway" default:"30s" min:"0s" max:"10m" doc:"How far the clock of who signs may be off."`
 	Issuer        string        `key:"issuer" default:"" check:"claim" doc:"What a token must have as iss. Empty: not checked."`
 	Audience      string        `key:"audience" default:"" check:"claim" doc:"What a token must have in aud. Empty: not checked."`

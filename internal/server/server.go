@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap"
 
 	"gameserverd/internal/admin"
-	"gameserverd/internal/auth"
 	"gameserverd/internal/config"
 	"gameserverd/internal/conn"
 	"gameserverd/internal/game"
@@ -152,13 +151,17 @@ func (s *Server) makeSessions(o Options) error {
 	if err != nil {
 		return fmt.Errorf("server: game.shop: %w", err)
 	}
+	verifier, err := newVerifier(s.cfg.Auth, s.log)
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
 	s.makePlayers(mail.Arrived(s.peers))
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
 		Rooms: rpc.NewRooms(s.peers, rpc.RoomOptions{
 			Joined: room.Joined, Left: room.Left, MaxPerPlayer: s.cfg.Game.MaxRoomsPerPlayer,
 		}),
-		Verifier: auth.Dev{},
+		Verifier: verifier,
 		Players:  s.stores.players,
 		Boards:   s.stores.boards,
 		SQL:      s.stores.sql,
