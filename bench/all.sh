@@ -1,6 +1,6 @@
 #!/bin/bash
-# all.sh - every benchmark of the project, as Markdown: the machine, the three
-# measurements of whole servers, the Go benchmarks of the packages. About 15 minutes.
+# all.sh - every benchmark of the project, as Markdown: the machine, the four
+# measurements of whole servers, the Go benchmarks of the packages. About 30 minutes.
 #
 #   all.sh [--quick]            --quick: fewer and shorter runs, for a first look
 #
@@ -8,9 +8,9 @@
 # what docs/performance.md quotes.
 cd "$(dirname "$0")" || exit 1
 . ./servers.sh
-run=() room=() benchtime=1s
+run=() room=() store=() benchtime=1s
 case $1 in
---quick) run=(--runs 2 --secs 1 --patience 0) room=(-r 2) benchtime=100ms ;;
+--quick) run=(--runs 2 --secs 1 --patience 0) room=(-r 2) store=(--runs 1 --secs 1) benchtime=100ms ;;
 '') ;;
 *) usage ;;
 esac
@@ -29,6 +29,8 @@ section 'Memory per idle connection'
 part ./idle.sh
 section 'room.say'
 part ./room.sh "${room[@]}"
+section 'Storage'
+part ./store.sh "${store[@]}"
 section 'Packages'
 echo '| package | benchmark | ns/op | B/op | allocs/op | other |'
 echo '|---|---|--:|--:|--:|---|'

@@ -220,17 +220,19 @@ reads() {
 heap() { http "${admins[$store]}" '/debug/pprof/heap?gc=1&debug=1' | sed -n 's/^# HeapAlloc = //p'; }
 rss() { awk '/^VmRSS/{ print $2 }' "/proc/$1/status"; }     # in KiB
 
-# memory: loads all seeded players into a daemon that was just started.
+# memory NAME FROM: logs players in, from FROM on, on a daemon that has just been started; notes as NAME_...
 memory() {
-    local heap0 rss0
-    "$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from 1 -to 200 >>"$log" 2>&1 || exit 1
+    local heap0 rss0 from=$(($2 + 200)) to=$(($2 + players - 1))
+    start_daemon "$store"
+    "$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from "$2" -to $((from - 1)) >>"$log" 2>&1 || exit 1
     calls "$store" --duration 1s >/dev/null 2>>"$log" || exit 1
     heap0=$(heap) rss0=$(rss "${pids[$store]}")
-    json=$("$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from 201 -to "$players" 2>>"$log") || exit 1
-    note logins_per_second "$(number logins_per_second)"
+    json=$("$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from $from -to $to 2>>"$log") || exit 1
+    note "$1_per_second" "$(number logins_per_second)"
     sleep 3
-    note rss "$(awk "BEGIN { print ($(rss "${pids[$store]}") - $rss0) * 1024 / ($players - 200) }")"
-    note heap "$(awk "BEGIN { print ($(heap) - $heap0) / ($players - 200) }")"
+    note "$1_rss" "$(awk "BEGIN { print ($(rss "${pids[$store]}") - $rss0) * 1024 / ($to - $from + 1) }")"
+    note "$1_heap" "$(awk "BEGIN { print ($(heap) - $heap0) / ($to - $from + 1) }")"
+    stop "${pids[$store]}"
 }
 
 run=0
@@ -239,11 +241,11 @@ for store in $stores; do
     [ $store = mariadb ] && { start_mariadb || { echo "store.sh: MariaDB does not start" >&2; exit 1; }; }
     start_daemon $store
     json=$(rows $store game seed -players "$players") || exit 1
-    note bytes "$(number bytes_per_player)"
+    note seeded_bytes "$(number bytes_per_player)"
+    note new_bytes 70               # seven numbers, a name such as player100001, no items
     stop "${pids[$store]}"
-    start_daemon $store
-    memory
-    stop "${pids[$store]}"      # so that what follows begins with empty memory
+    memory seeded 1
+    memory new $((players + 1))
     start_daemon $store
     puts $store "$suffix" --total "$online" --warmup 0s >/dev/null 2>>"$log" || exit 1
     rows $store bare loop -of "$players" -for 1s >/dev/null || exit 1
@@ -257,9 +259,10 @@ for run in $(seq "$runs"); do
         put dense_put ''
         lone
         sums alone_sum
-        rate=$(awk -v s=$store -v r="$run" '$1 == s && $2 == r && $3 == "put_calls_per_second" { printf "%d", $4 }' "$raw")
+        rate=$(awk -v s=$store -v r="$run" '$1 == s && $2 == r && $3 == "put_calls_per_second" { printf "%d", $4 / 4 }' "$raw")
         sums gets_sum calls "$store" --connections "$online" --login "dev:{i}$suffix" --rate "$rate" player.get
-        sums puts_sum puts "$store" "$suffix"
+        sums puts_sum puts "$store" "$suffix" --rate "$rate"
+        sums full_sum puts "$store" "$suffix"
     done
     [[ $stores != *mariadb* ]] || { store=mariadb; reads running; reads stalled stopped; }
 done
@@ -286,6 +289,10 @@ function puts(k, what, b, p) {
         median(k, p "_batch"), median(k, p "_p50") / 1000, median(k, p "_p99") / 1000, median(k, p "_commits"), cpus(k, p),
         median(k, b "_other"), median(k, p "_other"), most(k, p "_bad")
 }
+function memory(k, what,    bytes, h, r) {
+    bytes = median(k, what "_bytes"); h = median(k, what "_heap"); r = median(k, what "_rss")
+    printf "| %s, %s | %d | %d | %d | %d | %d | %d | %d |\n", k, what, players, bytes, h, h - bytes, r, r - bytes, median(k, what "_per_second")
+}
 END {
     m = split(stores, names, " ")
     printf "%d of %d players online, each with one save.put outstanding; %d runs.\n\n", online, players, runs
@@ -305,20 +312,19 @@ END {
     print "|---|---|--:|--:|--:|--:|"
     for (i = 1; i <= m; i++) {
         k = names[i]
-        for (j = 1; j <= 3; j++) {
-            what = j == 1 ? "alone_sum" : j == 2 ? "gets_sum" : "puts_sum"
+        split("alone_sum gets_sum puts_sum full_sum", sums, " ")
+        split("nothing;player.get, a quarter as many as save.put can be;save.put, as many;save.put, as fast as it goes", beside, ";")
+        for (j = 1; j <= 4; j++) {
+            what = sums[j]
             derive(k, what "_ratio", what "_p99", "alone_sum_p99"); derive(k, what "_gets", what "_p99", "gets_sum_p99")
-            printf "| %s | %s | %.2f | %.2f | %.1f | %.1f |\n", k, j == 1 ? "nothing" : j == 2 ? "player.get, as many as save.put" : "save.put, as fast as it goes",
+            printf "| %s | %s | %.2f | %.2f | %.1f | %.1f |\n", k, beside[j],
                 median(k, what "_p50") / 1000, median(k, what "_p99") / 1000, median(k, what "_ratio"), median(k, what "_gets")
         }
     }
     print "\nPlayers in memory:\n"
     print "| store | players | their data, bytes each | heap each | heap beyond data | RSS each | RSS beyond data | logins/s |"
     print "|---|--:|--:|--:|--:|--:|--:|--:|"
-    for (i = 1; i <= m; i++) {
-        k = names[i]; b = median(k, "bytes"); h = median(k, "heap"); r = median(k, "rss")
-        printf "| %s | %d | %d | %d | %d | %d | %d | %d |\n", k, players, b, h, h - b, r, r - b, median(k, "logins_per_second")
-    }
+    for (i = 1; i <= m; i++) { memory(names[i], "seeded"); memory(names[i], "new") }
     if (stores !~ /mariadb/) exit
     print "\nplayer.get from all who are online:\n"
     print "| MariaDB | calls/s | p99 ms | bad answers |"
