@@ -266,10 +266,20 @@ func (e *entry) lose() {
 	p.o.Log.Warn("lost a player to another process: its change was not stored", zap.Uint64("uid", e.uid), zap.Int64("version", e.version))
 	e.loaded, e.lost = false, true
 	e.state, e.size = State{}, 0
-	if p.o.Lost != nil {
-		p.o.Lost(e.uid)
+	if p.o.Lost == nil {
+		return
 	}
+	e.shard.loop.After(lostGrace, func() {
+		// A login since then has sent the session away that lost the player.
+		if e.lost && e.shard.entries[e.uid] == e {
+			p.o.Lost(e.uid)
+		}
+	})
 }
+
+// lostGrace is how long after a lost race the session is told to go: the answer
+// to its call has been sent by then.
+const lostGrace = 50 * time.Millisecond
 
 // addMail keeps the mails by time, and each once.
 func (e *entry) addMail(m game.Mail) {

@@ -47,8 +47,9 @@ type Options struct {
 	// Arrived is called when a mail to uid is stored, on uid's home loop; nil:
 	// nobody is told.
 	Arrived func(uid uint64, m game.Mail)
-	// Lost is called when another process has taken the player over, on uid's home
-	// loop; nil: nobody is told.
+	// Lost is called soon after a change has found that another process has taken the
+	// player over, if the player is still online here; on uid's home loop. nil:
+	// nobody is told.
 	Lost func(uid uint64)
 
 	Timeout           time.Duration // until a caller is answered, whatever the stores do

@@ -250,6 +250,7 @@ func TestAnotherProcessTakesThePlayerOver(t *testing.T) {
 		if got := b.stored(7); got != 111 {
 			t.Errorf("SQL has %d", got)
 		}
+		a.loops[1].advance(lostGrace)
 		a.mu.Lock()
 		lost := a.lost
 		a.mu.Unlock()

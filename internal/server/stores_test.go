@@ -319,3 +319,19 @@ func TestDrainCommitsWhatWasSent(t *testing.T) {
 		}
 	}
 }
+
+// Who is on another daemon by now is answered first, and then told to go.
+func TestTheLastWriteOnALostPlayerIsAborted(t *testing.T) {
+	dsn := storetest.MariaDB(t).DSN
+	const lost = "lost a player to another process: its change was not stored"
+	a, b := start(t, onMariaDB(t, dsn), nil, lost), start(t, onMariaDB(t, dsn), nil)
+	old := a.login(7)
+	now := b.login(7)
+	if _, err := put(t, old, "k", 1); wire.CodeOf(err) != wire.Aborted {
+		t.Errorf("a write on the older session: %v", err)
+	}
+	eventually(t, "the older session's end", func() bool { return a.peers.Connections() == 0 })
+	if version, err := put(t, now, "k", 2); err != nil || version != 1 {
+		t.Errorf("a write on the newer session: version %d, %v", version, err)
+	}
+}
