@@ -75,6 +75,30 @@ func TestAbandonedChangesLeaveAStoreThatIsAway(t *testing.T) {
 	expect(t, db, "0,after", "SELECT uid, value FROM saves")
 }
 
+// TestChangeThatIsKeptKeepsNoOther: a caller may hold on to its Change for long.
+func TestChangeThatIsKeptKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	g, _, let := blocked(t, commit.Options{DB: sqlite(t)})
+	kept := &commit.Change{Rows: []commit.Row{save(1, "k", nil, 1)}}
+	var neighbour weak.Pointer[commit.Change]
+	func() {
+		r := submit(t, g, kept)
+		other := submit(t, g, &commit.Change{Rows: []commit.Row{save(1, "k", nil, 2)}})
+		neighbour = weak.Make(other.c)
+		if !kept.Abandon() || !other.c.Abandon() {
+			t.Error("not abandoned")
+		}
+		r.fails(commit.ErrAbandoned)
+		other.fails(commit.ErrAbandoned)
+	}()
+	eventually(t, "its neighbour is released", func() bool {
+		runtime.GC()
+		return neighbour.Value() == nil
+	})
+	runtime.KeepAlive(kept)
+	let()
+}
+
 func TestAbandonSaysWhatItCanKeep(t *testing.T) {
 	t.Parallel()
 	db := sqlite(t)

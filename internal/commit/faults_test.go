@@ -364,3 +364,34 @@ func TestConnectionThatDiedUnusedIsNoNewsOfTheStore(t *testing.T) {
 		closeGroup(t, g)
 	})
 }
+
+// TestDuplicateOfWhatIsNotStoredAfterAll: one change duplicates another of the same transaction, which then is lost and the other
+// abandoned. So there is nothing to duplicate.
+func TestDuplicateOfWhatIsNotStoredAfterAll(t *testing.T) {
+	t.Parallel()
+	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
+		db := migrated(t, s.Driver, s.DSN)
+		g, f, let := blocked(t, commit.Options{DB: db})
+		first := submit(t, g, &commit.Change{Rows: []commit.Row{letter(1, 1, "gift")}})
+		second := submit(t, g, &commit.Change{Rows: []commit.Row{letter(1, 2, "gift")}})
+		commits := 0
+		f.set(func(call string, _ int) fault {
+			if call != "COMMIT" {
+				return nil
+			}
+			if commits++; commits > 1 {
+				return nil
+			}
+			return func(context.Context, func() error) error {
+				if first.c.Abandon() || second.known() {
+					t.Error("decided before the transaction was")
+				}
+				return errLost
+			}
+		})
+		let()
+		first.fails(commit.ErrAbandoned)
+		second.stored()
+		expect(t, db, "2", "SELECT id FROM mail")
+	})
+}
