@@ -47,10 +47,10 @@ const (
 	maxCallBytes = 64 << 20 // of all arguments
 )
 
-// A connection costs 64 KiB here while it is kept, and in this process a goroutine of the embedded server; more than these are closed
-// after use. Making one costs a server three round trips, and in this process next to nothing.
+// What connections may cost while they are unused. Those to a server are all kept, since making one takes three round trips, so their
+// buffers are small. In this process making one takes next to nothing, and each has a goroutine of the embedded server, so few are.
 const (
-	keptConns          = 64
+	connBuffer         = 16 << 10 // bytes, each way
 	keptConnsInProcess = 16
 )
 
@@ -128,7 +128,8 @@ func (r *Redis) connect(o RedisOptions, place redisPlace) {
 
 		// Who finds no free connection waits until its deadline; there are no connections beside PoolSize.
 		PoolSize:              o.PoolSize,
-		MaxIdleConns:          keptConns,
+		ReadBufferSize:        connBuffer,
+		WriteBufferSize:       connBuffer,
 		PoolTimeout:           o.Timeout,
 		PipelinePoolSize:      -1,
 		DialTimeout:           o.Timeout,

@@ -180,7 +180,7 @@ func TestRedisIdleKeepsLittle(t *testing.T) {
 	for name, c := range map[string]struct {
 		r                 *redisRig
 		goroutines, conns int
-	}{"real": {openRedisRig(t, server.URL, nil), 0, keptConns}, "embedded": {inProcess, keptConnsInProcess, keptConnsInProcess}} {
+	}{"real": {openRedisRig(t, server.URL, nil), 0, 150}, "embedded": {inProcess, keptConnsInProcess, keptConnsInProcess}} {
 		before := runtime.NumGoroutine()
 		var futures []*future.Future[Reply]
 		for range 150 {
