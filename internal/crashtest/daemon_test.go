@@ -31,12 +31,11 @@ var binary string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "gameserverd-crash-")
+	dir, err := storetest.Folder("binary")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "gameserverd")
 	build := exec.Command("go", "build", "-race", "-tags", "invariants", "-o", binary, "gameserverd/cmd/gameserverd")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr

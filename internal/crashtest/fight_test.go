@@ -14,25 +14,22 @@ import (
 // Clients of one player are at both daemons at once and take the player from each other all the time, while one daemon
 // or the other is killed now and then. What they were told fits what is there in the end.
 func TestTwoProcessesFightForPlayers(t *testing.T) {
-	visits := max(kills(t), 5) // else no race may be lost
+	visits := kills(t)
 	w := newPair(t, playersAtOnce/2)
 	ledgers := make([]*ledger, len(w.players))
 	var all sync.WaitGroup
 	for i, p := range w.players {
 		ledgers[i] = &ledger{p: p, versions: map[int64]string{}, claimed: map[int64]bool{}, maybe: map[int64]bool{}}
-		for side := range w.daemons {
-			r := rand.New(rand.NewPCG(w.seed, uint64(2*i+side)+1))
-			all.Add(1)
-			go func() {
-				defer all.Done()
-				for range visits {
-					if err := ledgers[i].visit(w.daemons[side].Load().addr, r); err != nil {
-						t.Errorf("seed %d: player %d: %v", w.seed, p.uid, err)
-						return
-					}
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for n := range visits {
+				if err := ledgers[i].bothVisit(w, uint64(n*len(w.players)+i)); err != nil {
+					t.Errorf("seed %d: player %d: %v", w.seed, p.uid, err)
+					return
 				}
-			}()
-		}
+			}
+		}()
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -48,7 +45,7 @@ func TestTwoProcessesFightForPlayers(t *testing.T) {
 			t.Errorf("seed %d: player %d: %v", w.seed, l.p.uid, err)
 		}
 	}
-	w.end(races)
+	w.end(visits, races)
 }
 
 // killNowAndThen kills one daemon or the other, and starts another in its place.
@@ -86,6 +83,16 @@ type ledger struct {
 }
 
 const fightKey = "fought for"
+
+// bothVisit has two clients of the player at both daemons at about the same time.
+func (l *ledger) bothVisit(w *pair, n uint64) error {
+	errs := make(chan error, len(w.daemons))
+	for side := range w.daemons {
+		r := rand.New(rand.NewPCG(w.seed, 1+2*n+uint64(side)))
+		go func() { errs <- l.visit(w.daemons[side].Load().addr, r) }()
+	}
+	return errors.Join(<-errs, <-errs)
+}
 
 // visit logs in at a daemon, which takes the player from the other, and does a few things at once.
 func (l *ledger) visit(addr string, r *rand.Rand) error {

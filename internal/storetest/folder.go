@@ -18,7 +18,7 @@ var run struct {
 	mu   sync.Mutex
 	path string   // "": not made yet
 	lock *os.File // held as long as the process lives: says that the folder is in use
-	last int      // counts the servers' folders
+	last int      // counts the folders
 }
 
 // base makes and returns the folder that holds all runs of this user.
@@ -42,8 +42,9 @@ func base() (string, error) {
 	return path, nil
 }
 
-// serverFolder makes an empty folder for a server of that kind.
-func serverFolder(kind string) (string, error) {
+// Folder makes an empty folder, which goes when the servers do, or if the process is killed with the next test binary
+// that uses this package. Any goroutine.
+func Folder(kind string) (string, error) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if run.path == "" {

@@ -114,7 +114,7 @@ func launchMariaDB(mariadbd, install string, options ...string) (*process, error
 	if err != nil {
 		return nil, fmt.Errorf("the template of MariaDB's data: %w", err)
 	}
-	folder, err := serverFolder("mariadb")
+	folder, err := Folder("mariadb")
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func redisServer(t testing.TB, p *process, number int) *Server {
 
 // launchRedis starts a server that keeps nothing on disk: SQL is the truth, and what comes back after a kill is empty.
 func launchRedis(server string, options ...string) (*process, error) {
-	folder, err := serverFolder("redis")
+	folder, err := Folder("redis")
 	if err != nil {
 		return nil, err
 	}
