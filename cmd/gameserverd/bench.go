@@ -18,7 +18,7 @@ import (
 func newBench() *cobra.Command {
 	o := bench.Options{JSON: cli.AppendJSON}
 	var asJSON bool
-	var expect string
+	var expect, loginFile string
 	cmd := &cobra.Command{
 		Use:   "bench [METHOD [JSON-ARG...]]",
 		Short: "Measure throughput and latency of a method of a running daemon",
@@ -60,6 +60,10 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
 					return cli.Usage("--%s must not be 0; left out it has its default", name)
 				}
 			}
+			var err error
+			if o.Logins, err = readLogins(loginFile); err != nil {
+				return err
+			}
 			if o.Warmup == 0 {
 				o.Warmup = -1 // none; 0 is the default
 			}
@@ -79,6 +83,7 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
 	flags.Uint64Var(&o.Total, "total", 0, "how many calls to measure (default as many as --duration allows)")
 	flags.DurationVar(&o.Warmup, "warmup", bench.DefaultWarmup, "time before the measurement whose calls do not count")
 	flags.StringVar(&o.Login, "login", "", "log each connection in with this token; {i} is its number from 1: 'dev:{i}'")
+	addLoginFileFlag(cmd, &loginFile, "log each connection in with a token of this file, a line for each; gameserverd token --count makes it")
 	flags.StringVar(&expect, "expect", "", "result that every answer must have, as JSON")
 	flags.BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd

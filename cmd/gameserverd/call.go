@@ -17,6 +17,7 @@ const defaultTimeout = 10 * time.Second
 func newCall(program string) *cobra.Command {
 	call := &cli.Call{Program: program}
 	var stdin bool
+	var loginFile string
 	cmd := &cobra.Command{
 		Use:   "call METHOD [JSON-ARG...]",
 		Short: "Call a method of a running daemon and print its result as JSON",
@@ -51,6 +52,13 @@ fails; with --json the error is then one JSON object on standard error.`,
 			if call.Wait < 0 || call.Timeout <= 0 {
 				return cli.Usage("--wait and --timeout take a positive duration such as 10s or 1m")
 			}
+			if logins, err := readLogins(loginFile); err != nil {
+				return err
+			} else if len(logins) > 1 {
+				return cli.Usage("--login-file: %s holds %d tokens; call takes one", loginFile, len(logins))
+			} else if len(logins) == 1 {
+				call.Login = logins[0]
+			}
 			args = numbers(args)
 			call.Method, call.Args = args[0], args[1:]
 			if stdin {
@@ -66,6 +74,7 @@ fails; with --json the error is then one JSON object on standard error.`,
 	flags := cmd.Flags()
 	flags.StringVar(&call.Addr, "addr", cli.DefaultAddr, "address of the daemon: HOST:PORT or unix:/path")
 	flags.StringVar(&call.Login, "login", "", "log in with this token first, for example dev:7")
+	addLoginFileFlag(cmd, &loginFile, "log in with the token in this file, which gameserverd token made")
 	flags.BoolVar(&call.Notify, "notify", false, "send a notification: nobody answers, nothing is printed")
 	flags.DurationVar(&call.Wait, "wait", 0, "stay connected for so long after the call and print what the server sends")
 	flags.BoolVar(&stdin, "stdin", false, "then make a call for each line of standard input: METHOD JSON-ARG...")

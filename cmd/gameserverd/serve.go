@@ -51,6 +51,11 @@ func serve(program, file string) error {
 	if err != nil {
 		return badConfig(err)
 	}
+	if len(cfg.Auth.JWT.SecretFile) > 0 {
+		if err := hideMemory(); err != nil {
+			return cli.Failed(err)
+		}
+	}
 	log := cli.NewLog(cfg.Log.Level, cfg.Log.Format, os.Stderr, cli.IsTerminal(os.Stderr))
 	s, err := server.New(cfg, log)
 	if err != nil {

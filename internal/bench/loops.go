@@ -58,7 +58,7 @@ func (r *run) newWorker(name string, first, count int) (*worker, error) {
 	for at := range w.sessions {
 		w.sessions[at].calls = newOutstanding(r.o.Depth)
 	}
-	if r.o.Login != "" {
+	if r.o.Login != "" || r.o.Logins != nil {
 		w.token = func(at int) string { return r.o.token(first + at) }
 	}
 	w.dial = func() *future.Future[uint64] { return r.dialer.DialSet(r.dialing, w.set, r.o.Addr) }

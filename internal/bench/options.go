@@ -27,6 +27,7 @@ type Options struct {
 	Method      string        // default sum
 	Params      wire.Raw      // its params, an array; nil: 1, 2 for sum, none for others
 	Login       string        // token of auth.login, in which {i} stands for the connection's number, from 1; "": no login
+	Logins      []string      // instead of Login: a token for each connection
 	Expect      wire.Raw      // the result that every answer must have; nil: any
 
 	// JSON appends a value as JSON, for the values in the result; nil: they are left out.
@@ -118,6 +119,12 @@ func (o Options) check() error {
 	if _, err := r.Array(); err != nil || wire.Check(o.Params, wire.DefaultMaxElements) != nil {
 		bad("params: must be an array")
 	}
+	if o.Login != "" && o.Logins != nil {
+		bad("login: one token for all and a list of them")
+	}
+	if o.Logins != nil && len(o.Logins) < o.Connections {
+		bad("login: %d tokens for %d connections", len(o.Logins), o.Connections)
+	}
 	if o.Expect != nil {
 		if _, err := newExpectation(o.Expect); err != nil {
 			bad("expect: %w", err)
@@ -132,6 +139,9 @@ func (o Options) check() error {
 
 // token is the login token of connection i, counted from 0.
 func (o Options) token(i int) string {
+	if o.Logins != nil {
+		return o.Logins[i]
+	}
 	return strings.ReplaceAll(o.Login, "{i}", strconv.Itoa(i+1))
 }
 

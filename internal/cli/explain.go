@@ -101,7 +101,7 @@ func (c *Call) hintConnecting(err error) string {
 // hint says what to do about an error by its code.
 func (c *Call) hint(f failure, code client.Code, retry time.Duration) string {
 	if f.step == loggingIn && (code == client.Unauthenticated || code == client.InvalidArgument) {
-		return "the token was refused: where auth.mode is dev, a token is dev: and the player's number, as in --login dev:7"
+		return "the token was refused: where auth.mode is dev, a token is dev: and the player's number, as in --login dev:7; where it is jwt, " + c.Program + " token --uid 7 makes one"
 	}
 	again := "try again later"
 	if retry > 0 {
