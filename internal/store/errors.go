@@ -150,13 +150,15 @@ func IsLost(err error) bool {
 	return ok && slices.Contains(lostSQLite, code&0xff)
 }
 
+var duplicateSQLite = []int{sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
+
 // IsDuplicate tells whether err says that a row with that unique or primary key is there already. Any goroutine.
 func IsDuplicate(err error) bool {
 	if number, ok := mysqlNumber(err); ok {
 		return number == 1062
 	}
 	code, ok := sqliteCode(err)
-	return ok && (code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_ROWID)
+	return ok && slices.Contains(duplicateSQLite, code)
 }
 
 func mysqlNumber(err error) (uint16, bool) {

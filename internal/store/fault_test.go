@@ -38,7 +38,7 @@ func TestMySQLServerThatGoesAway(t *testing.T) {
 		before := load.failed.Load()
 		until(t, "calls fail", func() bool { return load.failed.Load() > before+20 })
 		for what, call := range map[string]func() error{
-			"Conn": func() error { return second(r.Conn(within(t, faultTimeout))) },
+			"Conn": func() error { return second(r.Conn(within(t, deadline))) }, // to open one takes no longer than a call
 			"Ping": func() error { return r.Ping(context.Background()) },
 		} {
 			began := time.Now()

@@ -102,14 +102,15 @@ func TestArgumentsOfManyTypes(t *testing.T) {
 			arg, want any
 		}{
 			{"i", 5, int64(5)}, {"i", uint64(math.MaxInt64), int64(math.MaxInt64)}, {"i", level(3), int64(3)}, {"i", true, int64(1)},
-			{"s", name("x"), "x"}, {"f", 2.5, 2.5}, {"b", noBytes, []byte{}}, {"i", nil, nil}, {"i", uint32(math.MaxUint32), int64(math.MaxUint32)},
+			{"s", name("x"), "x"}, {"f", 2.5, 2.5}, {"b", noBytes, []byte{}}, {"b", "text", []byte("text")},
+			{"s", []byte("bytes"), "bytes"}, {"i", nil, nil}, {"i", uint32(math.MaxUint32), int64(math.MaxUint32)},
 		} {
 			args := []any{i, c.arg}
 			r.must(t, "INSERT INTO every (id, "+c.column+") VALUES (?, ?)", args...)
 			if got := r.one(t, "SELECT "+c.column+" FROM every WHERE id = ?", i); !reflect.DeepEqual(got, c.want) {
 				t.Errorf("%T into %s: got %#v, want %#v", c.arg, c.column, got, c.want)
 			}
-			if b, ok := args[1].([]byte); ok && b != nil {
+			if !reflect.DeepEqual(args[1], c.arg) {
 				t.Error("the caller's arguments were changed")
 			}
 		}
@@ -223,7 +224,8 @@ func TestHostileStringsAreValues(t *testing.T) {
 	eachStore(t, nil, func(t *testing.T, r *rig) {
 		r.every(t)
 		for i, s := range []string{
-			`'; DROP TABLE every; --`, `" OR 1=1 --`, `\'; DROP TABLE every; #`, `?`, `%s%d`, "a\x00b", "\\", `'`, `''`, "`", "/*", "*/", "-- \n", "\x1a", "\r\n", "😀", " ",
+			`'; DROP TABLE every; --`, `" OR 1=1 --`, `\'; DROP TABLE every; #`, `?`, `%s%d`, "a\x00b", "\\", `'`, `''`, "`", "/*", "*/", "-- \n",
+			"\x1a", "\r\n", "😀", " ",
 			"a ", "A", "a", "NULL", "0x41", "{{.}}", strings.Repeat("'", 100),
 		} {
 			r.must(t, "INSERT INTO every (id, s, b) VALUES (?, ?, ?)", i, s, []byte(s))
@@ -385,15 +387,17 @@ func TestEachHasNoBound(t *testing.T) {
 		}
 		enough := fmt.Errorf("enough")
 		n = 0
-		err = r.Each(within(t, deadline), "SELECT x.k FROM big x, big y WHERE x.k >= ?", []any{0}, func(Row) error {
+		limit := within(t, deadline)
+		const endless = "SELECT w.k FROM big w, big x, big y, big z WHERE w.k >= ?" // 25,600,000,000 rows
+		err = r.Each(limit, endless, []any{0}, func(Row) error {
 			n++
 			if n == 10 {
 				return enough
 			}
 			return nil
 		})
-		if err != enough || n != 10 {
-			t.Errorf("%d rows, %v", n, err)
+		if err != enough || n != 10 || limit.Err() != nil {
+			t.Errorf("%d rows, %v; the rest was read too: %v", n, err, limit.Err())
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		n = 0

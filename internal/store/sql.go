@@ -27,7 +27,7 @@ const (
 // SQLOptions are the options of OpenSQL. A zero stands for the default.
 type SQLOptions struct {
 	Driver      Driver
-	DSN         string        // sqlite: the path of the file, which is made if it is not there; mysql: go-sql-driver's user:password@tcp(host:port)/database?param=value
+	DSN         string        // sqlite: the file's path; it is made if it is not there. mysql: user:password@tcp(host:port)/database?param=value
 	MaxOpen     int           // connections that calls use, and calls that run at a time; 16. SQLite: those that read; one more writes
 	MaxIdle     int           // connections that are kept while unused; 5, at most MaxOpen. SQLite: those that read are all kept for a minute
 	MaxLifetime time.Duration // of a connection; 30 minutes

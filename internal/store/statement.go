@@ -125,7 +125,8 @@ func checkArgs(args []any) ([]any, error) {
 func simple(arg any) bool {
 	v := reflect.ValueOf(arg)
 	switch v.Kind() {
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.String, reflect.Bool, reflect.Uint8, reflect.Uint16, reflect.Uint32:
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.String, reflect.Bool:
 		return true
 	case reflect.Uint, reflect.Uint64:
 		return v.Uint() <= math.MaxInt64
