@@ -3,23 +3,25 @@
 # SQLite and on a private MariaDB.
 #
 #   store.sh [--runs 5] [--secs 4] [--players 100000] [--online 1000] [--stores "sqlite mariadb"]
-#            [--raw FILE]
+#            [--max-other 10] [--patience 10] [--raw FILE]
 #
 # The stores hold --players seeded players; --online of them, spread evenly over all, are
 # online. Rows, bare and through the daemon, are the same: 303-byte saves of those
 # players. Commits are flushed to the disk (SQLite: WAL, synchronous FULL; MariaDB: a flush at
-# each commit), so the data is in bin/bench, which must not be in memory. Each of --runs
-# measures everything in turn, for --secs each; tables have the medians. Nothing is pinned:
-# daemon, database and load generator share the CPUs. "other" is what the rest of the
-# machine took meanwhile: with two CPUs there is little to spare, so read results with much of
-# it with care.
+# each commit), so the data is in bin/bench, which must not be in memory. Nothing is pinned:
+# daemon, database and load generator share the CPUs.
+#
+# Each of --runs measures everything in turn, for --secs each, when the machine has been quiet
+# for 0.3 s or --patience seconds are over. A run of what belongs together counts as clean when
+# other processes took less than --max-other % of one CPU in all of its parts. Tables have the
+# medians of the clean runs, or of all where none is clean: then they say little.
 #
 # mariadb is left out, with a line that says so, where there is no mariadbd. SERVER in the
 # environment names another gameserverd.
 cd "$(dirname "$0")" || exit 1
 mkdir -p ../bin/bench
 TMPDIR=$(cd ../bin/bench && pwd) . ./servers.sh
-runs=5 secs=4 players=100000 online=1000 stores="sqlite mariadb" raw=
+runs=5 secs=4 players=100000 online=1000 stores="sqlite mariadb" max_other=10 patience=10 raw=
 while [ $# -gt 0 ]; do
     case $1 in
     --runs) runs=$2 ;;
@@ -27,6 +29,8 @@ while [ $# -gt 0 ]; do
     --players) players=$2 ;;
     --online) online=$2 ;;
     --stores) stores=$2 ;;
+    --max-other) max_other=$2 ;;
+    --patience) patience=$2 ;;
     --raw) raw=$2 ;;
     *) usage ;;
     esac
@@ -44,7 +48,8 @@ raw=${raw:-$scratch/raw} stopped=
 : >"$raw" || exit 1
 trap 'status=$?; [ -z "$stopped" ] || kill -CONT "$stopped"; (exit $status); finish' EXIT
 
-if [[ $stores == *mariadb* ]] && ! mariadbd=$(PATH=$PATH:/usr/sbin command -v mariadbd mysqld | head -1) || [ -z "${mariadbd-x}" ]; then
+mariadbd=$(PATH=$PATH:/usr/sbin; command -v mariadbd || command -v mysqld)
+if [[ $stores == *mariadb* ]] && [ -z "$mariadbd" ]; then
     echo "mariadb is left out: there is no mariadbd (apt-get install mariadb-server)."
     echo
     stores=${stores/mariadb/}
@@ -119,101 +124,107 @@ now() { echo "${EPOCHREALTIME/./}"; }                       # in µs
 note() { echo "$store $run $*" >>"$raw"; }                  # METRIC VALUE of this store and run
 number() { local v; v=$(field "$1"); [ -n "$v" ] || { echo "store.sh: no $1 in: $json" >&2; exit 1; }; echo "$v"; }
 
-# until_measuring FILE PID: waits for what bench says there in its first measured second.
-until_measuring() { until_phase measuring "$@"; }
-until_phase() {
-    until grep -q "$1" "$2"; do kill -0 "$3" 2>/dev/null || return 1; sleep 0.05; done
+# others: CPU time that was not ours until now, in 1/100 s: neither of the daemon and the
+# database nor of this script and what it has waited for.
+others() {
+    local ours
+    ours=$(awk '{ print $14 + $15 + $16 + $17 }' /proc/$$/stat)
+    ours=$((ours + $(ticks "${pids[$store]}")))
+    [ "$store" != mariadb ] || ours=$((ours + $(ticks "$mariadb_pid")))
+    echo $(($(busy) - ours))
 }
 
-# sample: CPU times and commits until now, into the array at.
-sample() {
-    json=$(rows "$store" game batches)
-    at=("$(number batches)" "$(now)" "$(busy)" "$(ticks "${pids[$store]}")" 0)
-    [ "$store" = mariadb ] && at[4]=$(ticks "$mariadb_pid")
+# begin waits for a quiet machine; finish_with NAME notes what others took since, in % of a CPU.
+begin() {
+    quiet "$patience"
+    began=$(now) others0=$(others)
+}
+finish_with() { note "$1_other" "$(awk "BEGIN { print ($(others) - $others0) * 1e6 / ($(now) - $began) }")"; }
+
+# in_background COMMAND: starts it, and returns in its first measured second or a little later.
+in_background() {
+    : >"$scratch/progress"      # of the run before
+    "$@" >"$scratch/json" 2>"$scratch/progress" &
+    job=$!
+    until grep -q measuring "$scratch/progress"; do
+        kill -0 "$job" 2>/dev/null || { cat "$scratch/progress" >&2; exit 1; }
+        sleep 0.05
+    done
+}
+
+# ended: waits for the background's end; its result is in json then.
+ended() {
+    wait "$job" || { cat "$scratch/progress" >&2; exit 1; }
+    json=$(cat "$scratch/json")
 }
 
 # bare NAME ARGS: the bare loop; notes its results as NAME_...
 bare() {
-    local name=$1 busy0 t0 database=0
-    shift
-    quiet 5
-    t0=$(now) busy0=$(busy)
-    [ "$store" = mariadb ] && database=$(ticks "$mariadb_pid")
-    json=$(rows "$store" bare loop -players "$online" "$@") || exit 1
-    [ "$store" = mariadb ] && database=$(($(ticks "$mariadb_pid") - database))
-    for key in rows_per_second p50 p99 cpus; do note "${name}_$key" "$(number $key)"; done
-    # its warm-up and start are part of the time here, so the database's share is a little low
-    note "${name}_database" "$(awk "BEGIN { print $database * 1e4 / ($(now) - $t0) }")"
-    note "${name}_other" "$(awk "BEGIN { print ($(busy) - $busy0 - $database) * 1e4 / ($(now) - $t0) - $(number cpus) }")"
+    begin
+    json=$(rows "$store" bare loop -players "$online" "${@:2}") || exit 1
+    for key in rows_per_second p50 p99; do note "$1_$key" "$(number $key)"; done
+    finish_with "$1"
+}
+
+# sample: commits, time and CPU times until now, into the array at.
+sample() {
+    json=$(rows "$store" game batches)
+    at=("$(number batches)" "$(now)" "$(ticks "${pids[$store]}")" 0)
+    [ "$store" != mariadb ] || at[3]=$(ticks "$mariadb_pid")
 }
 
 # put NAME SUFFIX: save.put from everybody online at once; notes its results as NAME_...
 put() {
-    local name=$1 job before key
-    quiet 5
-    : >"$scratch/progress"      # of the run before
-    puts "$store" "$2" --duration $((secs + 2))s >"$scratch/json" 2>"$scratch/progress" &
-    job=$!
-    until_measuring "$scratch/progress" $job || { cat "$scratch/progress" >&2; exit 1; }
+    local before us
+    begin
+    in_background puts "$store" "$2" --duration $((secs + 2))s
     sample
     before=("${at[@]}")
     sleep "$secs"
     sample
-    wait $job || { cat "$scratch/progress" >&2; exit 1; }
-    json=$(cat "$scratch/json")
-    for key in calls_per_second p50 p99 cpus; do note "${name}_$key" "$(number $key)"; done
-    note "${name}_bad" $(($(number answered) - $(number ok)))
-    read -r commits us busy daemon database < <(echo $((at[0] - before[0])) $((at[1] - before[1])) $((at[2] - before[2])) $((at[3] - before[3])) $((at[4] - before[4])))
-    note "${name}_batch" "$(awk "BEGIN { print $(number calls_per_second) * $us / 1e6 / $commits }")"
-    note "${name}_daemon" "$(awk "BEGIN { print $daemon * 1e4 / $us }")"
-    note "${name}_database" "$(awk "BEGIN { print $database * 1e4 / $us }")"
-    note "${name}_other" "$(awk "BEGIN { print ($busy - $daemon - $database) * 1e4 / $us - $(number cpus) }")"
+    ended
+    us=$((at[1] - before[1]))
+    for key in calls_per_second p50 p99 cpus; do note "$1_$key" "$(number $key)"; done
+    note "$1_bad" $(($(number answered) - $(number ok)))
+    note "$1_batch" "$(awk "BEGIN { print $(number calls_per_second) * $us / 1e6 / (${at[0]} - ${before[0]}) }")"
+    note "$1_daemon" "$(awk "BEGIN { print (${at[2]} - ${before[2]}) * 1e4 / $us }")"
+    note "$1_database" "$(awk "BEGIN { print (${at[3]} - ${before[3]}) * 1e4 / $us }")"
+    finish_with "$1"
 }
 
 # lone: one call at a time, beside one row at a time.
 lone() {
-    bare alone -batch 1 -stride "$stride" -of "$players" -for "${secs}s"
-    quiet 5
+    bare lone_bare -batch 1 -stride "$stride" -of "$players" -for "${secs}s"
+    begin
     json=$(calls "$store" --connections 1 --login "dev:$((players / 2))" --duration "${secs}s" save.put slot "$value" 2>>"$log") || exit 1
     note lone_p50 "$(number p50)"
     note lone_p99 "$(number p99)"
     json=$(calls "$store" --connections 1 --duration 1s 2>>"$log") || exit 1
     note lone_sum "$(number p50)"
+    finish_with lone
 }
 
 # sums NAME [COMMAND...]: sum at a fixed rate on connections of its own, while COMMAND runs
 # beside it.
 sums() {
-    local name=$1 job=
-    shift
-    quiet 5
-    if [ $# -gt 0 ]; then
-        : >"$scratch/progress"
-        "$@" --duration $((secs + 3))s >/dev/null 2>"$scratch/progress" &
-        job=$!
-        until_measuring "$scratch/progress" $job || { cat "$scratch/progress" >&2; exit 1; }
-    fi
+    begin
+    [ $# = 1 ] || in_background "${@:2}" --duration $((secs + 3))s
     json=$(calls "$store" --connections 20 --rate 2000 --duration "${secs}s" 2>>"$log") || exit 1
-    [ -z "$job" ] || wait $job
-    for key in p50 p99; do note "${name}_$key" "$(number $key)"; done
-    note "${name}_not_sent" "$(number not_sent)"
+    for key in p50 p99; do note "sum_$1_$key" "$(number $key)"; done
+    [ $# = 1 ] || ended
+    finish_with "sum_$1"
 }
 
 # reads NAME [stopped]: reading the state of players who are online, with the database stopped.
 reads() {
-    local job
-    quiet 5
-    : >"$scratch/progress"
-    calls "$store" --connections "$online" --login "dev:{i}$suffix" --warmup 2s --duration "${secs}s" player.get >"$scratch/json" 2>"$scratch/progress" &
-    job=$!
-    until_phase 'warming up' "$scratch/progress" $job || { cat "$scratch/progress" >&2; exit 1; }
-    [ "$2" != stopped ] || { stopped=$mariadb_pid; kill -STOP "$stopped"; }
-    wait $job || { cat "$scratch/progress" >&2; exit 1; }
-    [ -z "$stopped" ] || { kill -CONT "$stopped"; stopped=; }
-    json=$(cat "$scratch/json")
-    note "$1" "$(number calls_per_second)"
-    note "$1_p99" "$(number p99)"
-    note "$1_bad" $(($(number answered) - $(number ok)))
+    begin
+    in_background calls "$store" --connections "$online" --login "dev:{i}$suffix" --duration $((secs + 1))s player.get
+    [ $# = 1 ] || { stopped=$mariadb_pid; kill -STOP "$stopped"; }
+    ended
+    [ $# = 1 ] || { kill -CONT "$stopped"; stopped=; }
+    for key in calls_per_second p99; do note "read_$1_$key" "$(number $key)"; done
+    note "read_$1_bad" $(($(number answered) - $(number ok)))
+    finish_with "read_$1"
 }
 
 # heap: live bytes of the daemon, after a garbage collection.
@@ -253,73 +264,84 @@ done
 for run in $(seq "$runs"); do
     for store in $stores; do
         echo "store.sh: run $run of $runs, $store" >&2
-        bare bare -stride "$stride"
+        bare put_bare -stride "$stride"
         put put "$suffix"
-        bare dense
-        put dense_put ''
+        bare dense_bare
+        put dense ''
         lone
-        sums alone_sum
         rate=$(awk -v s=$store -v r="$run" '$1 == s && $2 == r && $3 == "put_calls_per_second" { printf "%d", $4 / 4 }' "$raw")
-        sums gets_sum calls "$store" --connections "$online" --login "dev:{i}$suffix" --rate "$rate" player.get
-        sums puts_sum puts "$store" "$suffix" --rate "$rate"
-        sums full_sum puts "$store" "$suffix"
+        sums alone
+        sums gets calls "$store" --connections "$online" --login "dev:{i}$suffix" --rate "$rate" player.get
+        sums puts puts "$store" "$suffix" --rate "$rate"
+        sums full puts "$store" "$suffix"
     done
-    [[ $stores != *mariadb* ]] || { store=mariadb; reads running; reads stalled stopped; }
+    [[ $stores != *mariadb* ]] || { store=mariadb; reads running; reads stopped stopped; }
 done
 
-awk -v stores="$stores" -v runs="$runs" -v players="$players" -v online="$online" '
-{ v[$1, $3, $2] = $4 }
-function sorted(k, m,    r, j, t) {                 # into s[1..n]
+awk -v stores="$stores" -v runs="$runs" -v players="$players" -v online="$online" -v max_other="$max_other" '
+{
+    v[$1, $3, $2] = $4
+    if ($3 ~ /_other$/) {
+        group[$3] = g = substr($3, 1, index($3, "_") - 1)
+        if ($4 > max_other) noisy[$1, g, $2] = 1
+    }
+}
+function keep(k, m,    g, r, clean) {               # the runs of m that count, into kept[1..n]
+    g = substr(m, 1, index(m, "_") - 1)
+    for (r = 1; r <= runs; r++) clean += !((k, g, r) in noisy)
     n = 0
-    for (r = 0; r <= runs; r++) if ((k, m, r) in v) s[++n] = v[k, m, r] + 0
-    for (r = 2; r <= n; r++) for (j = r; j > 1 && s[j - 1] > s[j]; j--) { t = s[j]; s[j] = s[j - 1]; s[j - 1] = t }
+    for (r = 0; r <= runs; r++) if ((k, m, r) in v && (!clean || !((k, g, r) in noisy))) kept[++n] = r
+    counted = clean ? clean " clean of " runs : runs ", all noisy"
+}
+function sorted(k, m,    i, j, t) {                 # into s[1..n]
+    keep(k, m)
+    for (i = 1; i <= n; i++) s[i] = v[k, m, kept[i]] + 0
+    for (i = 2; i <= n; i++) for (j = i; j > 1 && s[j - 1] > s[j]; j--) { t = s[j]; s[j] = s[j - 1]; s[j - 1] = t }
 }
 function median(k, m,    h) { sorted(k, m); h = int((n + 1) / 2); return n % 2 ? s[h] : (s[h] + s[h + 1]) / 2 }
 function range(k, m) { sorted(k, m); return sprintf("%.2f to %.2f", s[1], s[n]) }
-function most(k, m) { sorted(k, m); return s[n] }
-function derive(k, to, a, b, minus,    r) {         # of each run: a / b, or (a - b) / 1000
-    for (r = 1; r <= runs; r++) v[k, to, r] = minus ? (v[k, a, r] - v[k, b, r]) / 1000 : v[k, a, r] / v[k, b, r]
-}
-function cpus(k, m) { return sprintf("%.2f + %.2f + %.2f", median(k, m "_daemon"), median(k, m "_database"), median(k, m "_cpus")) }
-function puts(k, what, b, p) {
-    derive(k, p "_ratio", p "_calls_per_second", b "_rows_per_second")
-    derive(k, p "_commits", p "_p99", b "_p50")
-    printf "| %s, %s | %d | %.1f | %d | %.2f | %s | %d | %.1f | %.1f | %.1f | %s | %.2f, %.2f | %d |\n", k, what,
-        median(k, b "_rows_per_second"), median(k, b "_p50") / 1000, median(k, p "_calls_per_second"), median(k, p "_ratio"), range(k, p "_ratio"),
-        median(k, p "_batch"), median(k, p "_p50") / 1000, median(k, p "_p99") / 1000, median(k, p "_commits"), cpus(k, p),
-        median(k, b "_other"), median(k, p "_other"), most(k, p "_bad")
+function most(k, m,    r, x) { for (r = 1; r <= runs; r++) if (v[k, m, r] > x) x = v[k, m, r]; return x + 0 }
+function ratio(k, to, a, b,    r) { for (r = 1; r <= runs; r++) v[k, to, r] = v[k, a, r] / v[k, b, r] }
+function ms(k, m) { return sprintf("%.2f", median(k, m) / 1000) }
+function puts(k, what, p) {
+    ratio(k, p "_ratio", p "_calls_per_second", p "_bare_rows_per_second")
+    ratio(k, p "_commits", p "_p99", p "_bare_p50")
+    printf "| %s, %s | %d | %s | %d | %.2f | %s | %d | %s | %s | %.1f | %.2f + %.2f + %.2f | %d | %s |\n", k, what,
+        median(k, p "_bare_rows_per_second"), ms(k, p "_bare_p50"), median(k, p "_calls_per_second"), median(k, p "_ratio"), range(k, p "_ratio"),
+        median(k, p "_batch"), ms(k, p "_p50"), ms(k, p "_p99"), median(k, p "_commits"),
+        median(k, p "_daemon"), median(k, p "_database"), median(k, p "_cpus"), most(k, p "_bad"), counted
 }
 function memory(k, what,    bytes, h, r) {
-    bytes = median(k, what "_bytes"); h = median(k, what "_heap"); r = median(k, what "_rss")
-    printf "| %s, %s | %d | %d | %d | %d | %d | %d | %d |\n", k, what, players, bytes, h, h - bytes, r, r - bytes, median(k, what "_per_second")
+    bytes = v[k, what "_bytes", 0]; h = v[k, what "_heap", 0]; r = v[k, what "_rss", 0]
+    printf "| %s, %s | %d | %d | %d | %d | %d | %d | %d |\n", k, what, players, bytes, h, h - bytes, r, r - bytes, v[k, what "_per_second", 0]
+}
+function reads(what, p) {
+    printf "| %s | %d | %s | %d | %s |\n", what, median("mariadb", p "_calls_per_second"), ms("mariadb", p "_p99"), most("mariadb", p "_bad"), counted
 }
 END {
     m = split(stores, names, " ")
-    printf "%d of %d players online, each with one save.put outstanding; %d runs.\n\n", online, players, runs
-    print "| store, whose saves | bare rows/s | bare commit of 500, ms | save.put/s | ratio to bare | ratio, least to most | rows a batch | p50 ms | p99 ms | p99, bare commits | CPUs: daemon + database + load | other CPUs: bare, save.put | bad answers |"
+    printf "%d of %d players online, each with one save.put outstanding:\n\n", online, players
+    print "| store, whose saves | bare rows/s | bare commit of 500, ms | save.put/s | ratio to bare | least to most | rows a batch | p50 ms | p99 ms | p99, bare commits | CPUs: daemon + database + load | bad answers | runs |"
     print "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
-    for (i = 1; i <= m; i++) { puts(names[i], "spread over all", "bare", "put"); puts(names[i], "side by side", "dense", "dense_put") }
+    for (i = 1; i <= m; i++) { puts(names[i], "spread over all", "put"); puts(names[i], "side by side", "dense") }
     print "\nOne player, one call at a time:\n"
-    print "| store | bare row, p50 ms | p99 ms | save.put, p50 ms | p99 ms | more than bare, p50 ms | sum, p50 ms |"
-    print "|---|--:|--:|--:|--:|--:|--:|"
-    for (i = 1; i <= m; i++) {
-        k = names[i]; derive(k, "lone_more", "lone_p50", "alone_p50", 1)
-        printf "| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", k, median(k, "alone_p50") / 1000, median(k, "alone_p99") / 1000,
-            median(k, "lone_p50") / 1000, median(k, "lone_p99") / 1000, median(k, "lone_more"), median(k, "lone_sum") / 1000
-    }
-    print "\nsum, 2,000 a second on 20 connections of its own, while all who are online do something else:\n"
-    print "| store | beside | p50 ms | p99 ms | p99, ratio to alone | ratio to player.get |"
-    print "|---|---|--:|--:|--:|--:|"
+    print "| store | bare row, p50 ms | p99 ms | save.put, p50 ms | p99 ms | more than bare, p50 ms | sum, p50 ms | runs |"
+    print "|---|--:|--:|--:|--:|--:|--:|--:|"
     for (i = 1; i <= m; i++) {
         k = names[i]
-        split("alone_sum gets_sum puts_sum full_sum", sums, " ")
-        split("nothing;player.get, a quarter as many as save.put can be;save.put, as many;save.put, as fast as it goes", beside, ";")
-        for (j = 1; j <= 4; j++) {
-            what = sums[j]
-            derive(k, what "_ratio", what "_p99", "alone_sum_p99"); derive(k, what "_gets", what "_p99", "gets_sum_p99")
-            printf "| %s | %s | %.2f | %.2f | %.1f | %.1f |\n", k, beside[j],
-                median(k, what "_p50") / 1000, median(k, what "_p99") / 1000, median(k, what "_ratio"), median(k, what "_gets")
-        }
+        for (r = 1; r <= runs; r++) v[k, "lone_more", r] = v[k, "lone_p50", r] - v[k, "lone_bare_p50", r]
+        printf "| %s | %s | %s | %s | %s | %s | %s | %s |\n", k, ms(k, "lone_bare_p50"), ms(k, "lone_bare_p99"), ms(k, "lone_p50"), ms(k, "lone_p99"),
+            ms(k, "lone_more"), ms(k, "lone_sum"), counted
+    }
+    print "\nsum, 2,000 a second on 20 connections of its own, while all who are online do something else:\n"
+    print "| store | beside | p50 ms | p99 ms | p99, ratio to alone | ratio to player.get | runs |"
+    print "|---|---|--:|--:|--:|--:|--:|"
+    split("alone gets puts full", sums, " ")
+    split("nothing;player.get, a quarter as many as save.put can be;save.put, as many;save.put, as fast as it goes", beside, ";")
+    for (i = 1; i <= m; i++) for (j = 1; j <= 4; j++) {
+        k = names[i]; p = "sum_" sums[j]
+        ratio(k, p "_ratio", p "_p99", "sum_alone_p99"); ratio(k, p "_gets", p "_p99", "sum_gets_p99")
+        printf "| %s | %s | %s | %s | %.1f | %.1f | %s |\n", k, beside[j], ms(k, p "_p50"), ms(k, p "_p99"), median(k, p "_ratio"), median(k, p "_gets"), counted
     }
     print "\nPlayers in memory:\n"
     print "| store | players | their data, bytes each | heap each | heap beyond data | RSS each | RSS beyond data | logins/s |"
@@ -327,8 +349,8 @@ END {
     for (i = 1; i <= m; i++) { memory(names[i], "seeded"); memory(names[i], "new") }
     if (stores !~ /mariadb/) exit
     print "\nplayer.get from all who are online:\n"
-    print "| MariaDB | calls/s | p99 ms | bad answers |"
-    print "|---|--:|--:|--:|"
-    printf "| running | %d | %.1f | %d |\n", median("mariadb", "running"), median("mariadb", "running_p99") / 1000, most("mariadb", "running_bad")
-    printf "| stopped (SIGSTOP) | %d | %.1f | %d |\n", median("mariadb", "stalled"), median("mariadb", "stalled_p99") / 1000, most("mariadb", "stalled_bad")
+    print "| MariaDB | calls/s | p99 ms | bad answers | runs |"
+    print "|---|--:|--:|--:|--:|"
+    reads("running", "read_running")
+    reads("stopped (SIGSTOP)", "read_stopped")
 }' "$raw"
