@@ -241,6 +241,9 @@ func TestCloseWhileTheStoreIsAway(t *testing.T) {
 				r.fails(commit.ErrClosed)
 			}
 			expect(t, db, "0", "SELECT COUNT(*) FROM saves")
+			if n := g.Stats().Retries; n > 20 {
+				t.Errorf("%d tries in 50 ms", n)
+			}
 		})
 	}
 }

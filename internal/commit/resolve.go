@@ -11,7 +11,6 @@ import (
 func (r *runner) unknown(ctx context.Context, claimed []*Change, err error) verdict {
 	seq := r.seq
 	r.failed(ctx, err)
-	r.discard() // also after an error that leaves the connection well: a transaction may still be open in it
 	for r.g.ctx.Err() == nil {
 		stored, err := r.resolve(seq)
 		if err == nil {

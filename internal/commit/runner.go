@@ -204,7 +204,7 @@ func (r *runner) failed(ctx context.Context, err error) {
 	case store.IsRetryable(err):
 		r.rollback(ctx)
 	default:
-		r.discard()
+		r.discard() // whatever is open in it
 		if !r.refused {
 			r.refused = true
 			r.g.o.Log.Error("the store refuses changes; they wait", zap.Error(err))
