@@ -38,7 +38,7 @@ func Methods(h *Handlers) []rpc.Method {
 			Doc:    "Logout unbinds the connection from its player, who leaves all rooms. Without a login it does nothing.",
 			Result: "nil",
 			Public: true,
-			Where:  "internal/handlers/auth/auth.go:82",
+			Where:  "internal/handlers/auth/auth.go:85",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(0, 0); err != nil {
 					return out, err
