@@ -44,8 +44,10 @@ func TestAbandonedChangesLeaveAStoreThatIsAway(t *testing.T) {
 		}
 		eventually(t, "a batch was tried", func() bool { return g.Stats().Retries > 2 })
 		for _, r := range all {
-			if !r.c.Abandon() || !r.c.Abandon() {
-				t.Error("not abandoned")
+			for range 2 { // the second time it says the same
+				if !r.c.Abandon() {
+					t.Error("not abandoned")
+				}
 			}
 		}
 		for _, r := range all {

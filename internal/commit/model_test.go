@@ -72,10 +72,9 @@ type world struct {
 // step is one submitted change, with what it does to the world.
 type step struct {
 	*result
-	bad    bool // the store cannot take it
-	rows   []commit.Row
-	never  bool // Abandon said so
-	writes []func()
+	bad   bool // the store cannot take it
+	rows  []commit.Row
+	never bool // Abandon said so
 }
 
 // key names a row of a player in world.rows.

@@ -267,10 +267,9 @@ func hold(met, let chan struct{}) fault {
 
 // faults decides which calls are broken. The zero value breaks none.
 type faults struct {
-	mu       sync.Mutex
-	decide   func(call string, args int) fault // nil: none
-	sessions int
-	calls    []string
+	mu     sync.Mutex
+	decide func(call string, args int) fault // nil: none
+	calls  []string
 }
 
 // set gives the decision from now on; nil: no fault.
