@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,13 +38,14 @@ func (r *rig) empty() {
 	r.server("FLUSHDB")
 }
 
-// whole waits until the boards answer, and compares the answer.
+// whole waits until the boards answer. The first answer must be from all.
 func (r *rig) whole(b *Boards, m *model) {
 	r.t.Helper()
 	began := time.Now()
-	until(r.t, "the index is whole", func() bool {
-		_, err := result(r.t, b.Top("main", 1))
-		if err != nil {
+	var top []Ranked
+	until(r.t, "the index is whole", func() (is bool) {
+		var err error
+		if top, err = result(r.t, b.Top("main", MaxRows)); err != nil {
 			wantUnavailable(r.t, err)
 		}
 		return err == nil
@@ -51,7 +53,7 @@ func (r *rig) whole(b *Boards, m *model) {
 	if took := time.Since(began); took > back {
 		r.t.Errorf("the index was whole after %v", took)
 	}
-	same(r.t, "Top", must(r.t, b.Top("main", MaxRows)), m.top(MaxRows))
+	same(r.t, "Top", top, m.top(MaxRows))
 }
 
 func (r *rig) logged(text string) (n int) { return r.logs.FilterMessageSnippet(text).Len() }
@@ -112,38 +114,107 @@ func TestEmptiedWhileInUse(t *testing.T) {
 	})
 }
 
-// TestEmptiedWhileBeingFilled empties Redis when the rows are half there: what reads them must begin again.
+// TestEmptiedWhileBeingFilled empties Redis when some of the rows are there, or all but the last word, and another process has said
+// hello to it since: what reads the rows must begin again, and nobody may see what is there before it has.
 func TestEmptiedWhileBeingFilled(t *testing.T) {
 	overRedis(t, func(t *testing.T, g *rig) {
 		t.Parallel()
-		entries := rows(3 * maxBatch)
-		times := 0
+		entries := rows(1000)
+		order, meta := keysOf("main")[0], keysOf("main")[2]
 		x := g.index(never)
+		g.redis = g.connect()
+		other := g.index(never)
+		times := 0
+		lose := func() {
+			until(t, "the first rows are there", func() bool {
+				n, _ := g.server("ZCARD", order).Int()
+				return n >= 300
+			})
+			g.empty()
+			until(t, "the other has said hello", func() bool { return !g.server("HGET", meta, "epoch").Nil() })
+		}
 		err := x.fill(context.Background(), func(ctx context.Context, row func(Entry) error) error {
 			times++
+			for _, x := range []index{x, other} {
+				_, err := result(t, x.top(1))
+				wantUnavailable(t, err)
+			}
 			for i, e := range entries {
-				if i == 2*maxBatch && times == 1 {
-					until(t, "the first rows are there", func() bool {
-						n, _ := g.server("ZCARD", keysOf("main")[0]).Int()
-						return n >= maxBatch
-					})
-					g.empty()
+				if i == 700 && times == 1 {
+					lose()
 				}
 				if err := row(e); err != nil {
 					return err
 				}
+			}
+			if times == 2 {
+				lose()
 			}
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if times < 2 {
+		if times != 3 {
 			t.Errorf("the rows were read %d times", times)
 		}
-		same(t, "Top", must(t, x.top(MaxRows)), modelOf(entries).top(MaxRows))
-		if n, _ := g.server("ZCARD", keysOf("main")[0]).Int(); n != int64(len(entries)) {
-			t.Errorf("%d rows, want %d", n, len(entries))
+		for _, x := range []index{x, other} {
+			same(t, "Top", must(t, x.top(MaxRows)), modelOf(entries).top(MaxRows))
+		}
+	})
+}
+
+// TestPartIsNotShown keeps the rows of SQL back after a loss: no process answers before it has them.
+func TestPartIsNotShown(t *testing.T) {
+	overRedis(t, func(t *testing.T, g *rig) {
+		t.Parallel()
+		meta := keysOf("main")[2]
+		x := g.index(never)
+		mine := x.(*remote)
+		entries := rows(10)
+		fill := func() {
+			t.Helper()
+			err := x.fill(context.Background(), func(_ context.Context, row func(Entry) error) error {
+				for _, e := range entries {
+					if err := row(e); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		fill()
+		g.redis = g.connect()
+		other := g.index(never)
+		for what, lose := range map[string]func(){
+			"older":         func() { g.server("HSET", meta, mine.process, 0) },
+			"without keys":  func() { g.server("DEL", keysOf("main")[0], keysOf("main")[1]) },
+			"without all":   g.empty,
+			"the queue was": func() { mine.mu.Lock(); mine.full = true; mine.mu.Unlock(); mine.stir() },
+		} {
+			before := g.server("HGET", meta, "epoch")
+			must(t, other.top(1))
+			lose()
+			_, err := result(t, x.put(entries[0])) // which must not hide it
+			wantUnavailable(t, err)
+			until(t, what+": it is noticed", func() bool {
+				now := g.server("HGET", meta, "epoch")
+				return !now.Nil() && now.Value() != before.Value()
+			})
+			for range 3 {
+				for _, y := range []index{x, other} {
+					_, err := result(t, y.top(1))
+					wantUnavailable(t, err)
+				}
+				if _, err := result(t, x.put(entries[1])); err == nil {
+					t.Errorf("%s: the rank was known", what)
+				}
+			}
+			fill()
+			same(t, what, must(t, other.top(MaxRows)), modelOf(entries).top(MaxRows))
 		}
 	})
 }
@@ -279,11 +350,12 @@ func TestStalled(t *testing.T) {
 	g.storeAll("main", entries)
 	m := modelOf(entries)
 	b := g.loaded()
-	more := make([]Entry, 200)
+	more := make([]Entry, 5*maxBatch)
 	for i := range more {
 		more[i] = Entry{UID: uint64(i) + 5000, Name: "while stalled", Score: int64(i) * 10_000, Came: int64(i)}
-		m.put(more[i])
 	}
+	m.entries = append(m.entries, more...)
+	slices.SortFunc(m.entries, m.compare)
 	g.storeAll("main", more)
 	server.Stall()
 	began := time.Now()

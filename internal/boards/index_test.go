@@ -194,6 +194,8 @@ func TestFillMergesWhatComesMeanwhile(t *testing.T) {
 				put(Entry{UID: 3, Name: "of SQL", Score: 1, Came: 5})
 				put(Entry{UID: 8, Name: "only put", Score: 8, Came: 5})
 				x.rename(4, "renamed before")
+				x.rename(10, "older than its score")
+				put(Entry{UID: 10, Name: "with its score", Score: 9, Came: 5})
 				x.rename(9, "never ranked")
 				settle()
 				for uid := range uint64(7) {
@@ -228,6 +230,7 @@ func TestFillMergesWhatComesMeanwhile(t *testing.T) {
 			m.put(Entry{UID: 6, Name: "of SQL", Score: 20, Came: 20})
 			m.put(Entry{UID: 7, Name: "of SQL", Score: 20, Came: 20})
 			m.put(Entry{UID: 8, Name: "only put", Score: 8, Came: 5})
+			m.put(Entry{UID: 10, Name: "with its score", Score: 9, Came: 5})
 			for i := range int64(maxBatch) {
 				e := Entry{UID: uint64(i) + 1000, Name: "one of many", Score: -i, Came: 20}
 				if i == 3 {

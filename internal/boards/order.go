@@ -38,8 +38,8 @@ const (
 
 // order keeps the numbers of records in the records' order: a B+ tree whose inner nodes know how many records are below each child.
 //
-//	inner   low[1]      low[2]            a child's records are not before its low
-//	       /      |           \           (low[0] is not looked at)
+//	inner   low[1]      low[2]            a child's records are not before its low;
+//	       /      |           \           low[0] is the node's own in the one above
 //	leaf → leaf  →  leaf  →  leaf         linked in order
 //
 // Why not tidwall/btree, which this module has: its BTreeG finds the entry at a rank in O(log n), but the rank of an entry only by

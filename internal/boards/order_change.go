@@ -148,7 +148,6 @@ func (o *order) merge(v *inner, i, height int) bool {
 		if l.n+r.n >= innerMax {
 			return false
 		}
-		r.low[0] = v.low[i+1] // what was not looked at is now between others
 		l.take(r, 0)
 		o.inners.drop(v.child[i+1])
 	}

@@ -82,7 +82,7 @@ func (l *lane) step() (end bool) {
 	}
 	if full {
 		l.again() // the rows under way may be older than what was given up
-		l.answerQueue(time.Time{})
+		l.answerQueue()
 	}
 	due := !time.Now().Before(l.lookAt)
 	switch {
@@ -107,7 +107,7 @@ func (l *lane) leave() {
 	there := l.number > 0 && !l.away
 	l.closing, l.away = true, true
 	l.mu.Unlock()
-	l.answerQueue(time.Time{})
+	l.answerQueue()
 	l.answerFills(errAway)
 	l.readers.Wait()
 	if there {
@@ -146,9 +146,6 @@ func (l *lane) write(script *store.Script, late time.Time, args ...any) (answer,
 		l.refused = false
 		l.log.Info("redis takes the board's index again")
 	}
-	if l.pass != nil && a.epoch != l.pass.epoch {
-		l.again() // something was lost since it began: it would end with less than all
-	}
 	if a.state == broken {
 		l.lookAt = time.Time{}
 	}
@@ -180,7 +177,7 @@ func (l *lane) failed(err error) {
 	l.wait = min(2*l.wait, lastWait)
 	l.abort(forCaller(err))
 	l.answerFills(forCaller(err))
-	l.answerQueue(time.Time{})
+	l.answerQueue()
 }
 
 func (l *lane) answerFills(err error) {
@@ -202,15 +199,12 @@ func forCaller(err error) error {
 	return errAway
 }
 
-// answerQueue tells those in the queue who have waited since before `until`, or all if that is zero, that their rank is not known.
-func (l *lane) answerQueue(until time.Time) {
+// answerQueue tells all in the queue that their rank is not known.
+func (l *lane) answerQueue() {
 	var waiting []*future.Future[int64]
 	l.mu.Lock()
 	for i := range l.queue {
 		c := &l.queue[i]
-		if !until.IsZero() && !c.since.Before(until) {
-			break // those behind it came later
-		}
 		if c.rank != nil {
 			waiting = append(waiting, c.rank)
 			c.rank = nil
@@ -256,8 +250,6 @@ func (l *lane) flush() {
 
 // sendSome sends the head of the queue. It tells whether there may be more to send.
 func (l *lane) sendSome() bool {
-	// Who has waited so long that there is no time left is answered now, and does not make the others' write fail.
-	l.answerQueue(time.Now().Add(-l.timeout * 9 / 10))
 	l.mu.Lock()
 	if l.full || l.away {
 		l.mu.Unlock()

@@ -111,8 +111,8 @@ func (l *lane) merge(more bool) {
 	if !more {
 		last = "1"
 	}
-	args := make([]any, 0, 2+4*len(batch))
-	args = append(args, p.tick, last)
+	args := make([]any, 0, 3+4*len(batch))
+	args = append(args, p.tick, p.epoch, last)
 	for _, e := range batch {
 		uid, came, order := uidText(e.UID), cameText(e.Came), signed(e.Score, l.board.Lowest)
 		args = append(args, uid, order, came+" "+uid, valueText(came, order, p.tick, e.Name))
@@ -122,7 +122,7 @@ func (l *lane) merge(more bool) {
 		return // it was aborted there
 	}
 	if a.state == broken {
-		l.again()
+		l.again() // something was lost since it began: it would end with less than all
 		return
 	}
 	p.merged += len(batch)

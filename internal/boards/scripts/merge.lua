@@ -1,12 +1,12 @@
 -- Enters rows that were read from SQL since begin: each player at most once.
--- ARGV[4] the number of this write; ARGV[5] the tick that begin gave; ARGV[6] "1": these were the last; then by fours: UID, score as in
--- order, member, value with that tick
+-- ARGV[4] the number of this write; ARGV[5] the tick and ARGV[6] the epoch that begin gave; ARGV[7] "1": these were the last; then by
+-- fours: UID, score as in order, member, value with that tick
 -- Answers {state, epoch}: state 0 also when the epoch is another, whose beginning the rows may be older than
 
-if broken or epoch ~= ARGV[2] then return {0, epoch or ''} end
+if broken or epoch ~= ARGV[6] then return {0, epoch or ''} end
 local since = tonumber(ARGV[5])
 local uids = {}
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
 	uids[#uids + 1] = ARGV[i]
 end
 local there, got = {}, {}
@@ -18,7 +18,7 @@ if #uids > 0 then
 end
 local entries, values = {}, {}
 for k, uid in ipairs(uids) do
-	local i = 3 + 4 * k
+	local i = 4 + 4 * k
 	local v, now, new = there[k], ARGV[i + 3], true
 	if v or got[k] then
 		local came, score, given, name = split(now)
@@ -53,7 +53,7 @@ end
 if #entries > 0 then redis.call('ZADD', order, unpack(entries)) end
 if #values > 0 then redis.call('HSET', who, unpack(values)) end
 redis.call('HSET', meta, 'count', redis.call('ZCARD', order), ARGV[1], number())
-if ARGV[6] == '1' then
+if ARGV[7] == '1' then
 	redis.call('HSET', meta, 'whole', '1')
 	state = 2
 end
