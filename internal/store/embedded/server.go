@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// The clock of the keys that expire moves in steps. A step walks all keys, so that it comes later where that takes long: at most one
-// part in stepShare of the time goes into it.
+// The keys that expire grow older in steps, so that one may live a step too short. A step walks all keys, and comes later where that
+// takes long: at most one part in stepShare of the time goes into it.
 const (
 	stepEvery = 100 * time.Millisecond
 	stepShare = 20
@@ -22,7 +22,7 @@ var errClosed = errors.New("embedded redis: closed")
 
 // Options are what Start needs.
 type Options struct {
-	Clock func() time.Time // what keys expire by; nil: time.Now
+	Clock func() time.Time // what keys expire by, in steps of 100 ms and more; nil: time.Now. TIME and the ids of streams are always real time
 	Log   *zap.Logger      // for a command that panicked; nil: nowhere
 }
 
@@ -53,7 +53,8 @@ func Start(o Options) (*Server, error) {
 	if s.now, err = s.launch(); err != nil {
 		return nil, err
 	}
-	s.ended.Go(s.runClock)
+	begun := s.clock()
+	s.ended.Go(func() { s.runClock(begun) })
 	return s, nil
 }
 
@@ -95,8 +96,6 @@ func (s *Server) Close() {
 // launch makes an empty miniredis without a listener.
 func (s *Server) launch() (*instance, error) {
 	m := miniredis.NewMiniRedis()
-	m.SetTime(s.clock())
-	m.ClockTTL(true)
 	// Only its own Dial starts a miniredis that listens nowhere. That connection is not used: see newConn.
 	c, err := m.Dial()
 	if err != nil {
@@ -106,8 +105,9 @@ func (s *Server) launch() (*instance, error) {
 	return newInstance(m), nil
 }
 
-// runClock moves the clock on until Close. Without SetTime each command would walk all keys to see what has expired.
-func (s *Server) runClock() {
+// runClock lets keys grow older until Close. Of miniredis' own ways, ClockTTL would walk all keys with each command, and SetTime would
+// write what SET EXAT and XCLAIM read without the lock.
+func (s *Server) runClock(last time.Time) {
 	timer := time.NewTimer(stepEvery)
 	defer timer.Stop()
 	for {
@@ -117,9 +117,12 @@ func (s *Server) runClock() {
 		case <-timer.C:
 		}
 		s.mu.Lock()
-		now := s.now
+		in := s.now
 		s.mu.Unlock()
-		timer.Reset(max(stepEvery, stepShare*now.step(s.clock())))
+		now := s.clock()
+		took := in.age(now.Sub(last))
+		last = now
+		timer.Reset(max(stepEvery, stepShare*took))
 	}
 }
 
