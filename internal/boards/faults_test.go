@@ -312,6 +312,9 @@ func TestKilled(t *testing.T) {
 	m := modelOf(entries)
 	b := g.loaded()
 	server.Kill()
+	if err := b.Load(context.Background(), nil); wire.CodeOf(err) != wire.Unavailable {
+		t.Errorf("Load without Redis: %v", err)
+	}
 	for i := range 20 {
 		e := Entry{UID: uint64(i) + 5000, Name: "while away", Score: int64(i) * 100_000, Came: int64(i)}
 		m.put(e)

@@ -230,11 +230,30 @@ func TestOrderKeepsItsShape(t *testing.T) {
 		// Everything goes away, and the nodes with it.
 		for uid, ref := range l.byUID {
 			l.order.remove(ref)
-			if uid%4000 == 0 {
+			if uid%4000 == 0 || l.order.n < 500 {
 				l.order.check(t)
 			}
 		}
 		l.order.check(t)
+	}
+}
+
+// TestOrderShrinksAtItsEnds takes records away from one end to the other.
+func TestOrderShrinksAtItsEnds(t *testing.T) {
+	for _, fromEnd := range []bool{false, true} {
+		l := newLadder(false)
+		const n = 1000
+		for uid := range uint64(n) {
+			l.load(Entry{UID: uid})
+		}
+		l.indexed()
+		for i := range uint32(n) {
+			if fromEnd {
+				i = n - 1 - i
+			}
+			l.order.remove(i)
+			l.order.check(t)
+		}
 	}
 }
 

@@ -64,6 +64,9 @@ func TestLoad(t *testing.T) {
 			if n := g.logged("out of range"); n == 0 {
 				t.Errorf("%s: rows that are left out are not logged", kind)
 			}
+			if n := g.logged("lacks rows"); n != 0 {
+				t.Errorf("%s: the rows were read without Load as well", kind)
+			}
 			g.logs.TakeAll()
 		}
 		g.redis = redis
