@@ -253,8 +253,10 @@ func benchCrowd(b *testing.B, db *store.SQL, held bool) {
 		b.ReportMetric(groupRows/groupTook.Seconds(), "rows/s")
 		b.ReportMetric(bareRows/bareTook.Seconds(), "bare-rows/s")
 		b.ReportMetric(groupRows/groupTook.Seconds()/(bareRows/bareTook.Seconds()), "of-bare")
+		b.ReportMetric(float64(latency[len(latency)/2])/1e6, "p50-ms")
 		b.ReportMetric(float64(p99)/1e6, "p99-ms")
 		after := g.Stats()
+		b.ReportMetric(float64(after.Retries-before.Retries), "retries")
 		b.ReportMetric(float64(after.Changes-before.Changes)/float64(after.Batches-before.Batches), "changes/batch")
 		b.ReportMetric(float64(p99)/float64(commitTime), "p99/commit")
 	}

@@ -220,8 +220,8 @@ func compare(t *testing.T, db *store.SQL, worlds []*world) {
 	}
 }
 
-// run has submitters change players at random while disturb does what it does, and compares the tables with what they believe.
-func run(t *testing.T, db *store.SQL, g *commit.Group, seed uint64, rounds int) {
+// run has submitters change players at random, ends what disturbs them with calm, and compares the tables with what they believe.
+func run(t *testing.T, db *store.SQL, g *commit.Group, seed uint64, rounds int, calm func()) {
 	t.Helper()
 	var worlds []*world
 	var all sync.WaitGroup
@@ -246,6 +246,7 @@ func run(t *testing.T, db *store.SQL, g *commit.Group, seed uint64, rounds int) 
 		})
 	}
 	all.Wait()
+	calm()
 	compare(t, db, worlds)
 	t.Logf("%+v", g.Stats())
 }
@@ -258,8 +259,7 @@ func TestAgainstAModel(t *testing.T) {
 		f := &faults{}
 		f.set(chaos(rand.New(rand.NewPCG(seed, 99)), 60))
 		g := group(t, commit.Options{DB: db, BatchRows: 20, Timeout: 100 * time.Millisecond}, f)
-		run(t, db, g, seed, times(12))
-		f.set(nil)
+		run(t, db, g, seed, times(12), func() { f.set(nil) })
 		if n := g.Stats(); n.Retries == 0 || n.Resolved == 0 || n.Abandoned == 0 || n.LostRaces == 0 || n.Splits == 0 {
 			t.Errorf("not all has happened that was to be tested: %+v", n)
 		}
@@ -308,9 +308,10 @@ func TestAgainstAModelWithARealServerThatDies(t *testing.T) {
 			}
 		}
 	})
-	run(t, direct, g, seed, times(12))
-	stop.Store(true)
-	disturber.Wait()
+	run(t, direct, g, seed, times(12), func() {
+		stop.Store(true)
+		disturber.Wait()
+	})
 }
 
 // met is closed when the fault has happened or will not.
