@@ -3,7 +3,7 @@
 # SQLite and on a private MariaDB.
 #
 #   store.sh [--runs 5] [--secs 4] [--players 100000] [--online 1000] [--stores "sqlite mariadb"]
-#            [--max-other 10] [--patience 10] [--rt] [--raw FILE]
+#            [--max-other 10] [--patience 10] [--raw FILE]
 #
 # The stores hold --players seeded players; --online of them, spread evenly over all, are
 # online. Rows, bare and through the daemon, are the same: 303-byte saves of those
@@ -14,18 +14,16 @@
 # Each of --runs measures everything in turn, for --secs each, when the machine has been quiet
 # for 0.3 s or --patience seconds are over. A run of what belongs together counts as clean when
 # other processes took less than --max-other % of one CPU in all of its parts. Tables have the
-# medians of the clean runs, or of all where none is clean: then they say little, but for --rt,
-# which gives everything of ours real-time priority (and everything else a poor time).
+# medians of the clean runs, or of all where none is clean: then they say little.
 #
 # mariadb is left out, with a line that says so, where there is no mariadbd. SERVER in the
 # environment names another gameserverd.
 cd "$(dirname "$0")" || exit 1
 mkdir -p ../bin/bench
 TMPDIR=$(cd ../bin/bench && pwd) . ./servers.sh
-runs=5 secs=4 players=100000 online=1000 stores="sqlite mariadb" max_other=10 patience=10 raw= rt=
+runs=5 secs=4 players=100000 online=1000 stores="sqlite mariadb" max_other=10 patience=10 raw=
 while [ $# -gt 0 ]; do
     case $1 in
-    --rt) rt='chrt --fifo 1'; shift; continue ;;
     --runs) runs=$2 ;;
     --secs) secs=$2 ;;
     --players) players=$2 ;;
@@ -63,7 +61,7 @@ start_mariadb() {
     [ "$(id -u)" = 0 ] && user=--user=root
     mariadb-install-db --no-defaults --datadir="$dir" --auth-root-authentication-method=normal --skip-test-db $user >>"$log" 2>&1 || return 1
     free_port
-    $rt "$mariadbd" --no-defaults $user --datadir="$dir" --socket="$dir/s" --pid-file="$dir/pid" --port="$port" --bind-address=127.0.0.1 \
+    "$mariadbd" --no-defaults $user --datadir="$dir" --socket="$dir/s" --pid-file="$dir/pid" --port="$port" --bind-address=127.0.0.1 \
         --skip-name-resolve --character-set-server=utf8mb4 --innodb-flush-log-at-trx-commit=1 --log-warnings=0 >>"$log" 2>&1 &
     mariadb_pid=$! mariadb_port=$port
     pids_started+=("$mariadb_pid")
@@ -110,11 +108,11 @@ rows() {
     sqlite/bare) where="-sqlite=$scratch/bare.db" ;;
     mariadb/*) where="-mysql=$(dsn "$2")" ;;
     esac
-    $rt "$out_dir/rows" "$where" "${@:3}" 2>>"$log"
+    "$out_dir/rows" "$where" "${@:3}" 2>>"$log"
 }
 
 # calls STORE ARGS: gameserverd bench against that store's daemon.
-calls() { $rt "$server" bench --json --addr "127.0.0.1:${ports[$1]}" "${@:2}"; }
+calls() { "$server" bench --json --addr "127.0.0.1:${ports[$1]}" "${@:2}"; }
 
 value=\"$(printf 'x%.0s' $(seq 300))\"
 
@@ -240,7 +238,7 @@ memory() {
     "$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from "$2" -to $((from - 1)) >>"$log" 2>&1 || exit 1
     calls "$store" --duration 1s >/dev/null 2>>"$log" || exit 1
     heap0=$(heap) rss0=$(rss "${pids[$store]}")
-    json=$($rt "$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from $from -to $to 2>>"$log") || exit 1
+    json=$("$out_dir/logins" -addr "127.0.0.1:${ports[$store]}" -from $from -to $to 2>>"$log") || exit 1
     note "$1_per_second" "$(number logins_per_second)"
     sleep 3
     note "$1_rss" "$(awk "BEGIN { print ($(rss "${pids[$store]}") - $rss0) * 1024 / ($to - $from + 1) }")"
