@@ -218,6 +218,7 @@ func (m *series) killServer() (down bool) {
 	}
 	m.sleep(700)
 	m.server.Start()
+	m.redis.Start() // who had not looked at everything yet needs the boards for it
 	began := time.Now()
 	for _, p := range m.players {
 		m.check(p.moves(began.Add(deadline)))
