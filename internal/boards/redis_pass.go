@@ -107,17 +107,7 @@ func (l *lane) merge(more bool) {
 		l.unreadable(p.err)
 		return
 	}
-	last := "0"
-	if !more {
-		last = "1"
-	}
-	args := make([]any, 0, 3+4*len(batch))
-	args = append(args, p.tick, p.epoch, last)
-	for _, e := range batch {
-		uid, came, order := uidText(e.UID), cameText(e.Came), signed(e.Score, l.board.Lowest)
-		args = append(args, uid, order, came+" "+uid, valueText(came, order, p.tick, e.Name))
-	}
-	a, err := l.write(mergeScript, time.Now().Add(l.timeout), args...)
+	a, err := l.write(mergeScript, time.Now().Add(l.timeout), l.mergeArgs(batch, more)...)
 	if err != nil || l.pass != p {
 		return // it was aborted there
 	}
@@ -135,6 +125,27 @@ func (l *lane) merge(more bool) {
 		l.log.Info("the board's index in redis is whole, by another process")
 		l.end(nil)
 	}
+}
+
+func (l *lane) mergeArgs(batch []Entry, more bool) []any {
+	last := "0"
+	if !more {
+		last = "1"
+	}
+	args := append(make([]any, 0, 3+4*len(batch)), l.pass.tick, l.pass.epoch, last)
+	var text []byte // of all rows, in one piece
+	ends := make([]int, len(batch))
+	for i, e := range batch {
+		text = appendRow(text, e, signed(e.Score, l.board.Lowest), l.pass.tick)
+		ends[i] = len(text)
+	}
+	all, start := string(text), 0
+	for i, e := range batch {
+		row := all[start:ends[i]]
+		start = ends[i]
+		args = append(args, row[cameLen+1:memberLen], signed(e.Score, l.board.Lowest), row[:memberLen], row[memberLen:])
+	}
+	return args
 }
 
 // unreadable is told why the rows of a pass have ended early.

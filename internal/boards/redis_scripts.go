@@ -3,7 +3,6 @@ package boards
 import (
 	_ "embed"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -72,13 +71,37 @@ func parseAnswer(r store.Reply) (answer, error) {
 	return answer{state: state(s), epoch: epoch, rest: values[2:]}, nil
 }
 
-func valueText(came string, order int64, tick, name string) string {
-	return came + " " + strconv.FormatInt(order, 10) + " " + tick + " " + name
+// The lengths in "CAME UID": fixed, so that texts are in the order of the numbers.
+const (
+	cameLen   = 16
+	uidLen    = 20
+	memberLen = cameLen + 1 + uidLen
+)
+
+func uidText(uid uint64) string  { return string(appendPadded(nil, uid, uidLen)) }
+func cameText(came int64) string { return string(appendPadded(nil, uint64(came), cameLen)) }
+
+// appendPadded appends n with zeros before it.
+func appendPadded(b []byte, n uint64, width int) []byte {
+	end := len(b) + width
+	b = append(b, "00000000000000000000"[:width]...)
+	for i := end - 1; n > 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
-// Fixed widths, so that texts are in the order of the numbers.
-func uidText(uid uint64) string  { return fmt.Sprintf("%020d", uid) }
-func cameText(came int64) string { return fmt.Sprintf("%016d", came) }
+// appendRow appends "CAME UID", which is memberLen long, and "CAME SCORE TICK NAME".
+func appendRow(b []byte, e Entry, order int64, tick string) []byte {
+	came := len(b)
+	b = append(appendPadded(b, uint64(e.Came), cameLen), ' ')
+	b = appendPadded(b, e.UID, uidLen)
+	b = append(append(b, b[came:came+cameLen]...), ' ')
+	b = append(strconv.AppendInt(b, order, 10), ' ')
+	b = append(append(b, tick...), ' ')
+	return append(b, e.Name...)
+}
 
 // parseRows reads {first, {member, ...}, {value, ...}}; none if the player was not there.
 func parseRows(rest []any, lowest bool) (rows []Ranked, there bool, err error) {
