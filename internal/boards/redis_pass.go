@@ -31,8 +31,8 @@ type pass struct {
 var errUnread = errors.New("boards: not all rows were read")
 
 // maxPart is how many rows are put in order before they go to Redis. They come in the order of uids, which there means a place far
-// from the last one for each, and takes two or three times as long.
-const maxPart = 50_000
+// from the last one for each, and takes two or three times as long. At most three parts are in memory, 60 bytes a row and its name.
+const maxPart = 200_000
 
 // start begins a pass where there is reason to: a is begin's answer, gaveUp says that the queue was given up before that.
 func (l *lane) start(a answer, tick string, gaveUp bool) {
