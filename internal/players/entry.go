@@ -29,6 +29,7 @@ type entry struct {
 	loading bool  // a take is under way
 	busy    bool  // a take or a change is under way: the next has to wait
 	lost    bool  // another process has the player, until the next login here
+	recent  int   // times that the player was lost a short while ago
 
 	queue []*op       // logins and changes whose turn has not come
 	looks []*op       // for when the load has ended
@@ -266,6 +267,7 @@ func (e *entry) lose() {
 	p.o.Log.Warn("lost a player to another process: its change was not stored", zap.Uint64("uid", e.uid), zap.Int64("version", e.version))
 	e.loaded, e.lost = false, true
 	e.state, e.size = State{}, 0
+	e.remember()
 	if p.o.Lost == nil {
 		return
 	}
@@ -274,6 +276,16 @@ func (e *entry) lose() {
 		if e.lost && e.shard.entries[e.uid] == e {
 			p.o.Lost(e.uid)
 		}
+	})
+}
+
+// remember keeps a lost player in mind, also when the session has gone, for as long as calls may be under way that began
+// before: they must find that the player is lost, and not take the player back from the process that has it.
+func (e *entry) remember() {
+	e.recent++
+	e.shard.loop.After(e.shard.players.o.Timeout, func() {
+		e.recent--
+		e.shard.rest(e)
 	})
 }
 

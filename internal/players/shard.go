@@ -221,7 +221,7 @@ func (s *shard) offline(uid uint64) {
 // rest puts e among the idle if nobody needs it, or forgets it at once if it
 // holds nothing.
 func (s *shard) rest(e *entry) {
-	if e.online > 0 || len(e.held) > 0 || e.busy || len(e.queue) > 0 || e.resting {
+	if e.online > 0 || len(e.held) > 0 || e.recent > 0 || e.busy || len(e.queue) > 0 || e.resting {
 		return
 	}
 	if !e.loaded {

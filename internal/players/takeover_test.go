@@ -170,3 +170,30 @@ func TestTheTimeOfOneReadIsNotThatOfAnother(t *testing.T) {
 		t.Errorf("%v, %v", s, err)
 	}
 }
+
+// A call that began before the player was lost, and goes on when the session has gone, takes nobody over.
+func TestACallOfALostSessionTakesNobodyOver(t *testing.T) {
+	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
+		a, b := newNode(t, s), newNode(t, s)
+		a.login(7)
+		check := future.New[struct{}]()
+		late := ChangeIf(a.Players, 7, check, func(d *Draft) (int, error) {
+			p := d.Player()
+			p.Gold += 1000
+			d.SetPlayer(p)
+			return 1, nil
+		})
+		b.login(7)
+		if _, err := result(t, give(a.Players, 7, 1000)); wire.CodeOf(err) != wire.Aborted {
+			t.Errorf("a change of old state: %v", err)
+		}
+		a.logout(7)
+		check.Resolve(struct{}{})
+		if _, err := result(t, late); wire.CodeOf(err) != wire.Aborted {
+			t.Errorf("a change of a session that has gone: %v", err)
+		}
+		if got := must(t, give(b.Players, 7, 10)); got != 110 {
+			t.Errorf("the player has %d", got)
+		}
+	})
+}
