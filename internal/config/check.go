@@ -1,6 +1,8 @@
 package config
 
 import (
+	"net/netip"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,6 +20,9 @@ var checks = map[string]check{
 	"listen":  {isListenAddress, `host:port, "[v6]:port", ":port" or unix:/path; one or a list, none twice`},
 	"address": {func(s string) bool { return s == "" || isHostPort(s) }, `host:port, "[v6]:port", ":port", or "" for off`},
 	"folder":  {isPath, "a folder's path"},
+	"file":    {func(s string) bool { return s == "" || isPath(s) }, `a file's path, or ""`},
+	"network": {isNetwork, "an address or a network such as 10.0.0.0/8 or fd00::/8, or unix for all unix sockets; one, a list or none, none twice"},
+	"origin":  {isOrigin, "an origin such as https://play.example.com, or * for all; one, a list or none, none twice"},
 	"dsn": {func(s string) bool { return s == "" || isPath(s) },
 		`user:password@tcp(host:3306)/database or user:password@unix(/path)/database for mysql; for sqlite a file's path, or "" for gameserverd.db in data_dir`},
 	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
@@ -34,6 +39,30 @@ var checks = map[string]check{
 const maxPath = 4096
 
 func isPath(s string) bool { return s != "" && len(s) < maxPath && !strings.ContainsRune(s, 0) }
+
+// isNetwork accepts an address, a prefix without bits behind its length, and
+// "unix".
+func isNetwork(s string) bool {
+	if s == "unix" {
+		return true
+	}
+	if prefix, err := netip.ParsePrefix(s); err == nil {
+		return prefix == prefix.Masked()
+	}
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Zone() == ""
+}
+
+// isOrigin accepts what a browser sends as Origin (RFC 6454, section 6.2), but
+// for "null", and "*".
+func isOrigin(s string) bool {
+	if s == "*" {
+		return true
+	}
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Host == strings.ToLower(u.Host) &&
+		s == u.Scheme+"://"+u.Host
+}
 
 // redisSchemes are what a Redis URL begins with; internal/store says what
 // follows.

@@ -27,6 +27,7 @@ import (
 //	empty    "yes": a list may have no item
 //	secret   "yes": may hold a password, which is never shown
 //	unit     "bytes": sizes such as 64KiB are understood
+//	live     "yes": a reload (SIGHUP) changes it; any other key needs a restart
 //	doc      effect, unit and the meaning of 0; the comment in the file
 
 // Config is every setting of the daemon. It is not changed after Load. Any
@@ -38,7 +39,7 @@ type Config struct {
 	Limits   Limits   `key:"limits" doc:"What one connection, and all of them together, may use. What happens at each limit is in docs/protocol.md."`
 	Auth     Auth     `key:"auth" doc:"Who may log in."`
 	Shutdown Shutdown `key:"shutdown" doc:"SIGTERM and SIGINT."`
-	Log      Log      `key:"log" doc:"The log, on standard error."`
+	Log      Log      `key:"log" doc:"The log."`
 	Store    Store    `key:"store" doc:"Where the players' state is kept: docs/storage.md."`
 	Game     Game     `key:"game" doc:"The built-in game."`
 
@@ -47,9 +48,25 @@ type Config struct {
 
 // Listen says where the daemon accepts connections.
 type Listen struct {
-	TCP       []string `key:"tcp" default:"127.0.0.1:5700" check:"listen" doc:"Addresses for clients: one, or a list. Port 0 takes a free port; without a host: all interfaces."`
-	Admin     string   `key:"admin" default:"127.0.0.1:5780" check:"address" doc:"Address of the admin HTTP server: /healthz, /readyz, /debug/pprof/. Empty: off."`
-	Protocols []string `key:"protocols" default:"frames,stream" oneof:"frames,stream" doc:"Framings that clients may use; the first byte of a connection selects one."`
+	TCP               []string  `key:"tcp" default:"127.0.0.1:5700" check:"listen" doc:"Addresses for clients: one, or a list. Port 0 takes a free port; without a host: all interfaces. Sockets that systemd hands over take their place."`
+	Admin             string    `key:"admin" default:"127.0.0.1:5780" check:"address" doc:"Address of the admin HTTP server: /healthz, /readyz, /debug/pprof/. Empty: off."`
+	Protocols         []string  `key:"protocols" default:"frames,stream,websocket" oneof:"frames,stream,websocket" live:"yes" doc:"What clients may speak; the first byte of a connection selects one."`
+	TLS               TLS       `key:"tls" doc:"TLS 1.2 and 1.3, on the same port as everything else: docs/operations.md."`
+	WebSocket         WebSocket `key:"websocket" doc:"WebSocket, on the same port as everything else."`
+	ProxyProtocolFrom []string  `key:"proxy_protocol_from" default:"" check:"network" empty:"yes" live:"yes" doc:"Load balancers that say whom they speak for, by the PROXY protocol, version 1 or 2. From these addresses a connection must begin with it; from others it is refused."`
+}
+
+// TLS says who the daemon is to its clients, and whom it takes for one.
+type TLS struct {
+	CertFile     string `key:"cert_file" default:"" check:"file" live:"yes" doc:"PEM file with the certificate, and those between it and the root behind it. Empty: no TLS. It is read again when it changes, and on SIGHUP."`
+	KeyFile      string `key:"key_file" default:"" check:"file" live:"yes" doc:"PEM file with the certificate's key. A relative path is looked for in $CREDENTIALS_DIRECTORY first."`
+	ClientCAFile string `key:"client_ca_file" default:"" check:"file" live:"yes" doc:"PEM file with the roots of clients' certificates: every TLS client must then have one. Empty: none is asked for."`
+	Plain        string `key:"plain" default:"allow" oneof:"allow,refuse" live:"yes" doc:"refuse: where TLS is on, clients that do not speak it are refused, but for those on a unix socket."`
+}
+
+// WebSocket says which pages may connect.
+type WebSocket struct {
+	Origins []string `key:"origins" default:"" check:"origin" empty:"yes" live:"yes" doc:"Pages whose scripts may connect. Empty: only those of the host that is connected to. Clients that are no browsers send no origin, and may."`
 }
 
 // Loop sizes the event loops and the pool for blocking handlers.
@@ -62,42 +79,53 @@ type Loop struct {
 
 // Limits bounds memory and time. All sizes are in bytes.
 type Limits struct {
-	MaxConnections           int           `key:"max_connections" default:"100000" min:"1" max:"10000000" doc:"Client connections at once; one more is closed with too_many_connections."`
-	MaxFrameBytes            int           `key:"max_frame_bytes" default:"1MiB" min:"1" max:"16777215" unit:"bytes" doc:"Size of one message; a larger one closes the connection with frame_too_large."`
-	MaxElements              int           `key:"max_elements" default:"100000" min:"16" max:"16777215" doc:"Values in one message, nested ones included; more is a protocol_error."`
-	MaxWriteBufferBytes      int           `key:"max_write_buffer_bytes" default:"4MiB" min:"1KiB" max:"1GiB" unit:"bytes" doc:"Bytes that may wait to be sent to one client; over it the client is closed as slow_consumer."`
-	MaxTotalWriteBufferBytes int           `key:"max_total_write_buffer_bytes" default:"256MiB" min:"1KiB" max:"1TiB" unit:"bytes" doc:"The same for all clients together; over it the client being written to is closed as slow_consumer."`
-	MaxMailbox               int           `key:"max_mailbox" default:"128" min:"1" max:"1000000" doc:"Messages that may wait in one session; when full its socket is not read from."`
-	MaxMailboxBytes          int           `key:"max_mailbox_bytes" default:"1MiB" min:"1KiB" max:"1GiB" unit:"bytes" doc:"The same in bytes."`
-	MaxConcurrent            int           `key:"max_concurrent" default:"32" min:"1" max:"100000" doc:"Calls of methods marked concurrent under way in one session; one more is answered resource_exhausted."`
-	LoginTimeout             time.Duration `key:"login_timeout" default:"30s" min:"1ms" max:"24h" doc:"A connection that has not logged in by then is closed with login_timeout."`
-	IdleTimeout              time.Duration `key:"idle_timeout" default:"90s" min:"1ms" max:"720h" doc:"A connection from which nothing came for so long is closed with idle_timeout."`
-	FrameTimeout             time.Duration `key:"frame_timeout" default:"10s" min:"1ms" max:"24h" doc:"Time for the rest of a message once its first bytes came; after it the connection is closed."`
+	MaxConnections           int           `key:"max_connections" default:"100000" min:"1" max:"10000000" live:"yes" doc:"Client connections at once; one more is closed with too_many_connections."`
+	MaxConnectionsPerIP      int           `key:"max_connections_per_ip" default:"0" min:"0" max:"10000000" live:"yes" doc:"The same from one address; for IPv6 from one /64. 0: no limit."`
+	ConnectionRatePerIP      int           `key:"connection_rate_per_ip" default:"0" min:"0" max:"1000000" live:"yes" doc:"New connections a second from one address, in the long run; ten times as many may come at once. One more is closed with too_many_connections. 0: no limit."`
+	LoginRatePerIP           int           `key:"login_rate_per_ip" default:"0" min:"0" max:"1000000" live:"yes" doc:"Logins a second from one address, in the long run; ten times as many may come at once. One more is answered resource_exhausted. 0: no limit."`
+	RatePerSecond            int           `key:"rate_per_second" default:"0" min:"0" max:"1000000" live:"yes" doc:"Requests and notifications a second of one session, in the long run. One more is answered resource_exhausted; a client that goes on all the same is closed with rate_limited. 0: no limit."`
+	RateBurst                int           `key:"rate_burst" default:"100" min:"1" max:"10000000" live:"yes" doc:"How many of them may come at once."`
+	MaxFrameBytes            int           `key:"max_frame_bytes" default:"1MiB" min:"1" max:"16777215" unit:"bytes" live:"yes" doc:"Size of one message; a larger one closes the connection with frame_too_large."`
+	MaxElements              int           `key:"max_elements" default:"100000" min:"16" max:"16777215" live:"yes" doc:"Values in one message, nested ones included; more is a protocol_error."`
+	MaxFrameBytesBeforeLogin int           `key:"max_frame_bytes_before_login" default:"0" min:"0" max:"16777215" unit:"bytes" live:"yes" doc:"max_frame_bytes for connections that have not logged in. 0: the same."`
+	MaxElementsBeforeLogin   int           `key:"max_elements_before_login" default:"0" min:"0" max:"16777215" live:"yes" doc:"max_elements for connections that have not logged in. 0: the same."`
+	MaxWriteBufferBytes      int           `key:"max_write_buffer_bytes" default:"4MiB" min:"1KiB" max:"1GiB" unit:"bytes" live:"yes" doc:"Bytes that may wait to be sent to one client; over it the client is closed as slow_consumer."`
+	MaxTotalWriteBufferBytes int           `key:"max_total_write_buffer_bytes" default:"256MiB" min:"1KiB" max:"1TiB" unit:"bytes" live:"yes" doc:"The same for all clients together. Near it connections are shed: docs/operations.md has the order."`
+	MaxTotalInputBytes       int           `key:"max_total_input_bytes" default:"256MiB" min:"1KiB" max:"1TiB" unit:"bytes" live:"yes" doc:"Bytes received and not handled yet, of all clients together: half messages and mailboxes. Near it connections are shed as well."`
+	MaxMailbox               int           `key:"max_mailbox" default:"128" min:"1" max:"1000000" live:"yes" doc:"Messages that may wait in one session; when full its socket is not read from."`
+	MaxMailboxBytes          int           `key:"max_mailbox_bytes" default:"1MiB" min:"1KiB" max:"1GiB" unit:"bytes" live:"yes" doc:"The same in bytes."`
+	MaxConcurrent            int           `key:"max_concurrent" default:"32" min:"1" max:"100000" live:"yes" doc:"Calls of methods marked concurrent under way in one session; one more is answered resource_exhausted."`
+	MaxHandshakes            int           `key:"max_handshakes" default:"1000" min:"1" max:"1000000" live:"yes" doc:"TLS handshakes under way at once; one more is closed."`
+	HandshakeTimeout         time.Duration `key:"handshake_timeout" default:"10s" min:"1ms" max:"24h" live:"yes" doc:"Time for all that comes before the first message: a PROXY header, a TLS handshake, a WebSocket upgrade; from when it began."`
+	LoginTimeout             time.Duration `key:"login_timeout" default:"30s" min:"1ms" max:"24h" live:"yes" doc:"A connection that has not logged in by then is closed with login_timeout."`
+	IdleTimeout              time.Duration `key:"idle_timeout" default:"90s" min:"1ms" max:"720h" live:"yes" doc:"A connection from which nothing came for so long is closed with idle_timeout."`
+	FrameTimeout             time.Duration `key:"frame_timeout" default:"10s" min:"1ms" max:"24h" live:"yes" doc:"Time for the rest of a message once its first bytes came; after it the connection is closed."`
 }
 
 // Auth says how a login token is checked.
 type Auth struct {
 	Mode string `key:"mode" default:"dev" oneof:"dev,jwt" doc:"dev: the token dev:7 is player 7, without any proof, so every listener must be on loopback or a unix socket. jwt: a token is signed, by one of the keys below."`
-	JWT  JWT    `key:"jwt" doc:"Signed tokens: docs/login.md. The files are read at the start; a relative path is looked for in $CREDENTIALS_DIRECTORY first."`
+	JWT  JWT    `key:"jwt" doc:"Signed tokens: docs/login.md. The files are read at the start and on SIGHUP; a relative path is looked for in $CREDENTIALS_DIRECTORY first."`
 }
 
 // JWT says who signs tokens, and what must be in them.
 type JWT struct {
-	SecretFile    []string      `key:"secret_file" default:"" check:"keyfile" empty:"yes" doc:"Files with the secrets of HS256, 32 bytes at least each. Whoever can read one can be any player."`
-	PublicKeyFile []string      `key:"public_key_file" default:"" check:"keyfile" empty:"yes" doc:"PEM files with public keys: Ed25519 for EdDSA, RSA of 2048 to 3072 bits for RS256."`
-	Leeway        time.Duration `key:"leeway" default:"30s" min:"0s" max:"10m" doc:"How far the clock of who signs may be off."`
-	Issuer        string        `key:"issuer" default:"" check:"claim" doc:"What a token must have as iss. Empty: not checked."`
-	Audience      string        `key:"audience" default:"" check:"claim" doc:"What a token must have in aud. Empty: not checked."`
+	SecretFile    []string      `key:"secret_file" default:"" check:"keyfile" empty:"yes" live:"yes" doc:"Files with the secrets of HS256, 32 bytes at least each. Whoever can read one can be any player."`
+	PublicKeyFile []string      `key:"public_key_file" default:"" check:"keyfile" empty:"yes" live:"yes" doc:"PEM files with public keys: Ed25519 for EdDSA, RSA of 2048 to 3072 bits for RS256."`
+	Leeway        time.Duration `key:"leeway" default:"30s" min:"0s" max:"10m" live:"yes" doc:"How far the clock of who signs may be off."`
+	Issuer        string        `key:"issuer" default:"" check:"claim" live:"yes" doc:"What a token must have as iss. Empty: not checked."`
+	Audience      string        `key:"audience" default:"" check:"claim" live:"yes" doc:"What a token must have in aud. Empty: not checked."`
 }
 
 // Shutdown bounds the drain.
 type Shutdown struct {
-	Deadline time.Duration `key:"deadline" default:"5s" min:"1ms" max:"1h" doc:"How long a drain may take; what is unanswered then is logged, and the exit code is 3."`
+	Deadline time.Duration `key:"deadline" default:"5s" min:"1ms" max:"1h" live:"yes" doc:"How long a drain may take; what is unanswered then is logged, and the exit code is 3."`
 }
 
 // Log says what is logged and how it looks.
 type Log struct {
-	Level  string `key:"level" default:"info" oneof:"debug,info,warn,error" doc:"The least level that is written."`
+	File   string `key:"file" default:"" check:"file" doc:"File that the log is added to; it is opened again on SIGHUP, after whatever has moved it away. Empty: standard error."`
+	Level  string `key:"level" default:"info" oneof:"debug,info,warn,error" live:"yes" doc:"The least level that is written."`
 	Format string `key:"format" default:"console" oneof:"console,json" doc:"console: lines for people. json: one object a line."`
 }
 
@@ -131,15 +159,15 @@ type Redis struct {
 
 // Game tunes the built-in game's rules.
 type Game struct {
-	StartGold         int64         `key:"start_gold" default:"100" min:"0" max:"9007199254740991" doc:"Gold of a new player."`
-	WelcomeGold       int64         `key:"welcome_gold" default:"0" min:"0" max:"9007199254740991" doc:"Gold in a mail that a new player gets. 0: no mail."`
-	MailTTL           time.Duration `key:"mail_ttl" default:"720h" min:"1s" max:"87600h" doc:"How long a mail can be claimed."`
-	Shop              []string      `key:"shop" default:"potion:10,bomb:25,shield:60,sword:120" check:"shop" empty:"yes" doc:"What shop.buy sells, and its price in gold."`
+	StartGold         int64         `key:"start_gold" default:"100" min:"0" max:"9007199254740991" live:"yes" doc:"Gold of a new player."`
+	WelcomeGold       int64         `key:"welcome_gold" default:"0" min:"0" max:"9007199254740991" live:"yes" doc:"Gold in a mail that a new player gets. 0: no mail."`
+	MailTTL           time.Duration `key:"mail_ttl" default:"720h" min:"1s" max:"87600h" live:"yes" doc:"How long a mail can be claimed."`
+	Shop              []string      `key:"shop" default:"potion:10,bomb:25,shield:60,sword:120" check:"shop" empty:"yes" live:"yes" doc:"What shop.buy sells, and its price in gold."`
 	Boards            []string      `key:"boards" default:"main" check:"board" empty:"yes" doc:"The boards of rank.submit. Of a board that is taken away the scores stay in the database."`
 	BoardsIndex       string        `key:"boards_index" default:"memory" oneof:"memory,redis" doc:"Where the boards are sorted. memory: in the daemon, for one daemon. redis: at store.redis.url, for several."`
-	DuelTimeout       time.Duration `key:"duel_timeout" default:"10s" min:"1ms" max:"10m" doc:"How long duel.challenge waits for the other player's answer."`
-	RoomMaxTextBytes  int           `key:"room_max_text_bytes" default:"1024" min:"1" max:"1MiB" unit:"bytes" doc:"Length of one text in room.say."`
-	MaxRoomsPerPlayer int           `key:"max_rooms_per_player" default:"32" min:"1" max:"100000" doc:"Rooms that one player may be in at once."`
+	DuelTimeout       time.Duration `key:"duel_timeout" default:"10s" min:"1ms" max:"10m" live:"yes" doc:"How long duel.challenge waits for the other player's answer."`
+	RoomMaxTextBytes  int           `key:"room_max_text_bytes" default:"1024" min:"1" max:"1MiB" unit:"bytes" live:"yes" doc:"Length of one text in room.say."`
+	MaxRoomsPerPlayer int           `key:"max_rooms_per_player" default:"32" min:"1" max:"100000" live:"yes" doc:"Rooms that one player may be in at once."`
 }
 
 // SQLFile is the name of the database in DataDir when the driver is sqlite and

@@ -115,7 +115,7 @@ func (c *Config) Validate() error {
 
 // together holds the rules that join several keys.
 func (c *Config) together() Problems {
-	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver())
+	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver(), c.tlsFilesTogether())
 }
 
 func (c *Config) devNeedsLoopback() (problems Problems) {
@@ -155,6 +155,31 @@ func (c *Config) dsnFitsDriver() Problems {
 		return nil
 	}
 	return Problems{{Key: "store.sql.dsn", Value: show(redact(dsn)), Where: c.sources["store.sql.dsn"], Allowed: allowed}}
+}
+
+// tlsFilesTogether refuses half a TLS configuration: clients would be served in
+// plain that were to be protected.
+func (c *Config) tlsFilesTogether() (problems Problems) {
+	tls := c.Listen.TLS
+	refuse := func(key, value, allowed string) {
+		problems = append(problems, Problem{Key: key, Value: show(value), Where: c.sources[key], Allowed: allowed})
+	}
+	if tls.CertFile != "" && tls.KeyFile == "" {
+		refuse("listen.tls.key_file", "", "the file of the key to listen.tls.cert_file")
+	}
+	if tls.CertFile != "" {
+		return problems
+	}
+	for key, value := range map[string]string{"listen.tls.key_file": tls.KeyFile, "listen.tls.client_ca_file": tls.ClientCAFile} {
+		if value != "" {
+			refuse(key, value, `"" while listen.tls.cert_file is "": there is no TLS without it`)
+		}
+	}
+	if tls.Plain == "refuse" {
+		refuse("listen.tls.plain", tls.Plain, `allow while listen.tls.cert_file is "": nobody could connect`)
+	}
+	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+	return problems
 }
 
 func read(path string) ([]byte, error) {

@@ -17,6 +17,7 @@ func TestEveryKeyHasAnEnvironmentForm(t *testing.T) {
 	other := map[string]string{ // where the default's neighbour is not allowed
 		"data_dir": "/var/lib/gs", "listen.tcp": "127.0.0.1:1", "listen.admin": "", "listen.protocols": "stream", "auth.mode": "dev",
 		"auth.jwt.secret_file": "a=/x,/y", "auth.jwt.public_key_file": "./k.pem", "auth.jwt.issuer": "us", "auth.jwt.audience": "players",
+		"listen.tls.plain": "allow", "listen.websocket.origins": "https://a.b,*", "listen.proxy_protocol_from": "10.0.0.0/8,::1,unix", "log.file": "/var/log/g.log",
 		"log.level": "debug", "log.format": "json", "store.sql.driver": "mysql", "store.sql.dsn": "u@/db", "store.redis.url": "redis://h:1/2",
 		"store.timeout": "30s", "game.shop": "axe:7", "game.boards": "lap:lowest,main", "game.boards_index": "redis",
 	}
