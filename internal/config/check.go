@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // check is a rule for text that the tag "check" names.
@@ -20,18 +21,18 @@ var checks = map[string]check{
 	"listen":  {isListenAddress, `host:port, "[v6]:port", ":port" or unix:/path; one or a list, none twice`},
 	"address": {func(s string) bool { return s == "" || isHostPort(s) }, `host:port, "[v6]:port", ":port", or "" for off`},
 	"folder":  {isPath, "a folder's path"},
-	"file":    {func(s string) bool { return s == "" || isPath(s) }, `a file's path, or ""`},
+	"file":    {func(s string) bool { return s == "" || isFile(s) }, `a file's path, or ""`},
 	"network": {isNetwork, "an address or a network such as 10.0.0.0/8 or fd00::/8, or unix for all unix sockets; one, a list or none, none twice"},
 	"origin":  {isOrigin, "an origin such as https://play.example.com, or * for all; one, a list or none, none twice"},
 	"dsn": {func(s string) bool { return s == "" || isPath(s) },
 		`user:password@tcp(host:3306)/database or user:password@unix(/path)/database for mysql; for sqlite a file's path, or "" for gameserverd.db in data_dir`},
 	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
-	"shop": {func(s string) bool { _, ok := parseShopItem(s); return ok },
+	"shop": {isShopItem,
 		"item:price, one, a list or none, no item twice; an item is " + nameRule + ", a price an integer from 1 to " + strconv.Itoa(maxPrice)},
 	"keyfile": {func(s string) bool { _, ok := parseKeyFile(s); return ok },
 		"FILE for tokens without a kid, kid=FILE for those of this kid; one, a list or none, no kid twice; a kid is " + kidRule + ", FILE a path without spaces and commas, never the key itself"},
 	"claim": {isClaim, `text of at most 256 characters on one line, or ""`},
-	"board": {func(s string) bool { _, ok := parseBoard(s); return ok },
+	"board": {isBoard,
 		"board, or board:lowest where the lowest score is the best; one, a list or none, no board twice; a board is " + nameRule},
 }
 
@@ -39,6 +40,9 @@ var checks = map[string]check{
 const maxPath = 4096
 
 func isPath(s string) bool { return s != "" && len(s) < maxPath && !strings.ContainsRune(s, 0) }
+
+// isFile refuses what was perhaps to be in the file: a key in PEM, most likely.
+func isFile(s string) bool { return isPath(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 
 // isNetwork accepts an address, a prefix without bits behind its length, and
 // "unix".
@@ -107,19 +111,13 @@ func isName(s string) bool {
 // maxPrice is 2^53-1, the largest integer that every client can hold.
 const maxPrice = 1<<53 - 1
 
-func parseShopItem(s string) (ShopItem, bool) {
+func isShopItem(s string) bool {
 	item, digits, ok := strings.Cut(s, ":")
 	price, err := strconv.ParseInt(digits, 10, 64)
-	if !ok || !isName(item) || err != nil || price < 1 || price > maxPrice || strconv.FormatInt(price, 10) != digits {
-		return ShopItem{}, false
-	}
-	return ShopItem{Item: item, Price: price}, true
+	return ok && isName(item) && err == nil && price >= 1 && price <= maxPrice && strconv.FormatInt(price, 10) == digits
 }
 
-func parseBoard(s string) (Board, bool) {
+func isBoard(s string) bool {
 	name, order, ordered := strings.Cut(s, ":")
-	if !isName(name) || ordered && order != "lowest" {
-		return Board{}, false
-	}
-	return Board{Name: name, Lowest: ordered}, true
+	return isName(name) && (!ordered || order == "lowest")
 }

@@ -1,6 +1,6 @@
-// Package config is the daemon's configuration: one struct, filled once at the
-// start from the built-in defaults, then a YAML file, then the environment, and
-// read-only from then on. It does not act on any value and knows no other
+// Package config is the daemon's configuration: one struct, filled at the
+// start, and anew at each reload, from the built-in defaults, then a YAML file,
+// then the environment, and read-only from then on. It does not act on any value and knows no other
 // package of the daemon; whoever uses a value is handed it by internal/server.
 //
 // A key is one struct field, and a section of keys one struct: a field's tags
@@ -185,40 +185,6 @@ func (c *Config) SQLDSN() string {
 
 // SQLPlace is SQLDSN for people: without a password. Any goroutine.
 func (c *Config) SQLPlace() string { return redact(c.SQLDSN()) }
-
-// ShopItem is one thing that is sold.
-type ShopItem struct {
-	Item  string // 1 to 64 characters of a-z, 0-9, _, . and -
-	Price int64  // gold, from 1 to 2^53-1
-}
-
-// ShopItems is Shop, taken apart: in its order, no item twice. Any goroutine.
-func (g Game) ShopItems() []ShopItem {
-	out := make([]ShopItem, 0, len(g.Shop))
-	for _, s := range g.Shop {
-		if item, ok := parseShopItem(s); ok { // Load and Validate have refused others
-			out = append(out, item)
-		}
-	}
-	return out
-}
-
-// Board is one board of scores.
-type Board struct {
-	Name   string // 1 to 64 characters of a-z, 0-9, _, . and -
-	Lowest bool   // the lowest score is the best one, as in a race
-}
-
-// BoardList is Boards, taken apart: in its order, no name twice. Any goroutine.
-func (g Game) BoardList() []Board {
-	out := make([]Board, 0, len(g.Boards))
-	for _, s := range g.Boards {
-		if board, ok := parseBoard(s); ok { // Load and Validate have refused others
-			out = append(out, board)
-		}
-	}
-	return out
-}
 
 // Default returns the built-in defaults. Any goroutine; the caller owns it.
 func Default() *Config {

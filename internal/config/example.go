@@ -14,6 +14,9 @@ func Example() []byte {
 # A key's environment form, GAMESERVERD_ + the key in capitals with _ for . (GAMESERVERD_LISTEN_TCP),
 # is stronger than this file. "gameserverd check" lists everything that is wrong in either, and
 # "gameserverd check --show" says what is in force and where each value comes from.
+#
+# SIGHUP ("systemctl reload gameserverd") makes a running daemon read this file again: it takes every
+# change over at once, but for keys that say "Needs a restart."
 `)
 	tree().write(&b, "")
 	return []byte(b.String())
@@ -32,7 +35,11 @@ func (n node) write(b *strings.Builder, indent string) {
 			child.write(b, indent+"  ")
 			continue
 		}
-		comment(b, indent, "Allowed: "+child.field.allowed()+".")
+		allowed := "Allowed: " + child.field.allowed() + "."
+		if !child.field.live {
+			allowed += " Needs a restart."
+		}
+		comment(b, indent, allowed)
 		fmt.Fprintf(b, "%s%s: %s\n", indent, name, child.field.defaultYAML())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // field is one key: what the tags of one struct field say. Immutable; any
@@ -25,6 +26,7 @@ type field struct {
 	check    string
 	empty    bool // a list may have no item
 	secret   bool // may hold a password
+	live     bool // a reload changes it
 }
 
 type kind uint8
@@ -109,7 +111,7 @@ func newField(key string, sf reflect.StructField, index []int) *field {
 	f := &field{
 		key: key, doc: sf.Tag.Get("doc"), def: sf.Tag.Get("default"), index: index,
 		check: sf.Tag.Get("check"), minText: sf.Tag.Get("min"), maxText: sf.Tag.Get("max"),
-		empty: sf.Tag.Get("empty") == "yes", secret: sf.Tag.Get("secret") == "yes",
+		empty: sf.Tag.Get("empty") == "yes", secret: sf.Tag.Get("secret") == "yes", live: sf.Tag.Get("live") == "yes",
 	}
 	if s := sf.Tag.Get("oneof"); s != "" {
 		f.oneOf = strings.Split(s, ",")
@@ -165,7 +167,7 @@ func (f *field) allowed() string {
 // set stores v, as YAML or the environment gave it, into c. When v is not
 // allowed it returns false and leaves c as it was.
 func (f *field) set(c *Config, v any) bool {
-	dst := reflect.ValueOf(c).Elem().FieldByIndex(f.index)
+	dst := f.value(c)
 	switch f.kind {
 	case text:
 		s, ok := v.(string)
@@ -218,7 +220,7 @@ func (f *field) name(s string) string {
 
 // show writes a value that was found, on one line and without its password.
 func (f *field) show(v any) string {
-	if f.check == "keyfile" {
+	if f.check == "keyfile" || f.check == "file" && strings.ContainsFunc(fmt.Sprint(v), unicode.IsControl) {
 		return hidden // perhaps the key itself
 	}
 	if !f.secret {
@@ -293,7 +295,7 @@ func parseSize(s string) (int64, bool) {
 
 // format writes c's value of the key as one would write it in the file.
 func (f *field) format(c *Config) string {
-	v := reflect.ValueOf(c).Elem().FieldByIndex(f.index)
+	v := f.value(c)
 	switch f.kind {
 	case text:
 		return v.String()
