@@ -33,8 +33,9 @@ var allowed = map[string][]string{
 	"internal/handlers": {"internal/boards", "internal/commit", "internal/future", "internal/game", "internal/handlers/", "internal/players", "internal/rpc", "internal/store", "wire"},
 	"internal/config":   {"internal/nearest"},
 	"internal/admin":    {},
+	"internal/systemd":  {},
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/future", "internal/game",
-		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "wire"},
+		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
 	"internal/cli":     {"client", "internal/config", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
 	"internal/rpcgen":  {"internal/nearest", "internal/rpc"},
@@ -71,6 +72,7 @@ var stays = map[string][]string{
 	"gameserverd/internal/rpctest":   {},
 	"github.com/spf13/cobra":         {"cmd/gameserverd"},
 	"github.com/spf13/viper":         {"internal/config"},
+	"github.com/coreos/go-systemd":   {"internal/systemd"},
 }
 
 const module = "gameserverd/"
