@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gameserverd/client"
+	"gameserverd/internal/msgjson"
 	"gameserverd/wire"
 )
 
@@ -132,7 +133,7 @@ func (c *Call) received(r *client.Request) (any, error) {
 		what = "notification"
 	}
 	line := fmt.Appendf(nil, `{%q:`, what)
-	line = appendText(line, r.Method())
+	line = msgjson.AppendText(line, r.Method())
 	line = append(line, `,"params":`...)
 	c.printLine(append(AppendJSON(line, r.Params()), '}'))
 	if c.Answer == "" {

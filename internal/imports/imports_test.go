@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"client/api":        {"client", "wire"},
 	"internal/future":   {},
 	"internal/nearest":  {},
+	"internal/msgjson":  {"wire"},
 	"internal/loop":     {"internal/future"},
 	"internal/conn":     {"internal/future", "internal/loop"},
 	"internal/rpc":      {"internal/future", "wire"},
@@ -37,7 +38,7 @@ var allowed = map[string][]string{
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/future", "internal/game",
 		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
-	"internal/cli":     {"client", "internal/config", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
+	"internal/cli":     {"client", "internal/config", "internal/ctl", "internal/doctor", "internal/msgjson", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
 	"internal/rpcgen":  {"internal/nearest", "internal/rpc"},
 	"internal/imports": {},
 
