@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/config":   {"internal/nearest"},
 	"internal/admin":    {},
 	"internal/systemd":  {},
+	"internal/ws":       {},
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/future", "internal/game",
 		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
@@ -71,6 +72,7 @@ var stays = map[string][]string{
 	"github.com/pressly/goose":       {"internal/store/schema"},
 	"gameserverd/internal/storetest": {}, // tests only, which are not looked at
 	"gameserverd/internal/rpctest":   {},
+	"github.com/gobwas/ws":           {"internal/ws"},
 	"github.com/spf13/cobra":         {"cmd/gameserverd"},
 	"github.com/spf13/viper":         {"internal/config"},
 	"github.com/coreos/go-systemd":   {"internal/systemd"},
