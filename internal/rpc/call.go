@@ -74,6 +74,10 @@ func (c *Call) RemoteAddr() netip.AddrPort {
 	return c.peer
 }
 
+// Peer is RemoteAddr without the port; the zero Addr for a Unix socket. Loop only
+// in a plain method, else any goroutine.
+func (c *Call) Peer() netip.Addr { return c.RemoteAddr().Addr() }
+
 // Now is the loop's clock when the call began. Loop only in a plain method, else
 // any goroutine.
 func (c *Call) Now() time.Time {

@@ -29,6 +29,7 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 		zap.String("code", why.Code), zap.String("why", why.Message), zap.Stringer("peer", h.link.Peer(s.conn)))
 	h.tellClosing(s, why)
 	s.flags |= flagClosing
+	h.told(s)
 	gone := Errorf(Canceled, "the session was closed: %s", why.Code)
 	h.unbind(s, gone)
 	if s.ext != nil {
@@ -60,7 +61,12 @@ func (h *Hub) protocolError(s *session, err error) {
 // them do not hold the loop; the next sweep goes on from there.
 const sweepSlots = 64 << 10
 
-// sweepInterval is how long a tick lasts: an eighth of the shortest timeout.
+// tickTime is the unit of a hub's clock for sessions. The clock goes on with each
+// sweep, so that no session is late because the loop was.
+const tickTime = 10 * time.Millisecond
+
+// sweepInterval is the time from one sweep to the next: an eighth of the shortest
+// timeout, in whole ticks.
 func (l *Limits) sweepInterval() time.Duration {
 	interval := time.Second
 	for _, d := range []time.Duration{l.LoginTimeout, l.IdleTimeout, l.FrameTimeout} {
@@ -68,38 +74,41 @@ func (l *Limits) sweepInterval() time.Duration {
 			interval = min(interval, d/8)
 		}
 	}
-	return max(interval, 10*time.Millisecond)
+	return max(interval.Truncate(tickTime), tickTime)
 }
 
 // sweep looks for sessions whose time is over, and comes again.
 func (h *Hub) sweep() {
-	h.tick++
+	h.tick += uint32(h.swept.interval / tickTime)
 	h.drainInbox()
 	slots := uint32(len(h.sessions.pages) * sessionsPerPage)
 	for n := uint32(0); n < min(slots, sweepSlots); n++ {
-		if h.swept >= slots {
-			h.swept = 0
+		if h.swept.slot >= slots {
+			h.swept.slot = 0
 		}
-		if s := h.sessions.at(h.swept); s.conn != 0 && !s.has(flagClosing|flagMoving) {
+		if s := h.sessions.at(h.swept.slot); s.conn != 0 && !s.has(flagClosing|flagMoving) {
 			h.checkTimes(s)
 		}
-		h.swept++
+		h.swept.slot++
 	}
-	h.loop.After(h.limits.sweepInterval(), h.sweep)
+	h.swept.interval = h.limits.sweepInterval()
+	h.loop.After(h.swept.interval, h.sweep)
 }
+
+// age is the time since a tick, to the length of a sweep.
+func (h *Hub) age(since uint32) time.Duration { return time.Duration(h.tick-since) * tickTime }
 
 // checkTimes closes the session if it has been silent, half heard or unknown for
 // too long.
 func (h *Hub) checkTimes(s *session) {
 	limits := &h.limits
 	over := func(since uint32, d time.Duration) bool {
-		return d > 0 && since != 0 && time.Duration(h.tick-since)*limits.sweepInterval() > d
+		return d > 0 && since != 0 && h.age(since) > d
 	}
 	switch {
 	case s.has(flagRefused):
-		if s.opened+1 < h.tick {
-			h.peers.Counters.count(wire.TooManyConnections)
-			h.link.Close(s.conn)
+		if over(s.opened, refusedTime) {
+			h.closeUntold(s, wire.TooManyConnections)
 		}
 	case s.uid == 0 && over(s.opened, limits.LoginTimeout):
 		h.closeSession(s, wire.Closing{Code: wire.LoginTimeout, Reconnect: true, RetryAfter: defaultRetry,

@@ -16,6 +16,10 @@ import (
 // run now, or waits in the mailbox until those before it have ended.
 func (h *Hub) receive(s *session, raw []byte) {
 	m := &h.msg
+	s.messages++
+	if s.has(flagTraced) {
+		h.traceIn(s, m, len(raw))
+	}
 	if m.Kind == wire.Response {
 		h.answered(s, m)
 		return
@@ -76,8 +80,8 @@ func (h *Hub) next(s *session) {
 		}
 		raw, arrived := s.ext.box.pop()
 		h.peers.waiting.Add(-1)
-		// The message was validated when it came.
-		if err := h.msg.Parse(raw, h.limits.MaxElements); err != nil {
+		// The message was validated when it came, maybe by other limits.
+		if err := h.msg.Parse(raw, wire.MaxFrame); err != nil {
 			h.protocolError(s, err)
 			return
 		}

@@ -203,7 +203,7 @@ func (h *Hub) leftover() (left Leftover) {
 
 // addWaiting notes a message whose turn has not come.
 func (left *Leftover) addWaiting(h *Hub, s *session, raw []byte) {
-	if h.msg.Parse(raw, h.limits.MaxElements) == nil && h.msg.Kind != wire.Response {
+	if h.msg.Parse(raw, wire.MaxFrame) == nil && h.msg.Kind != wire.Response {
 		left.Calls = append(left.Calls, Abandoned{Method: string(h.msg.Method), UID: s.uid})
 	}
 }

@@ -25,10 +25,7 @@ func (h *Hub) detect(s *session, b []byte) bool {
 		return false
 	}
 	if s.has(flagRefused) {
-		h.closeSession(s, wire.Closing{
-			Code: wire.TooManyConnections, Message: fmt.Sprintf("the server has its %d connections", h.limits.MaxConnections),
-			Reconnect: true, RetryAfter: h.peers.jitter(refusedRetry),
-		})
+		h.closeSession(s, h.whyRefused(s))
 		return false
 	}
 	return true

@@ -33,8 +33,9 @@ type Link interface {
 	Close(conn uint64)                // now, without flushing
 	Shutdown(conn uint64)             // flush, FIN, close
 	Peer(conn uint64) netip.AddrPort
-	Pending(conn uint64) int // bytes written and not sent yet
-	Kept(conn uint64) []byte // what was offered and not used up; valid until the next turn
+	Describe(conn uint64) string // what carries the messages: "tcp", "tls", "websocket", "tls+websocket"
+	Pending(conn uint64) int     // bytes written and not sent yet
+	Kept(conn uint64) []byte     // what was offered and not used up; valid until the next turn
 	// Move takes the connection with all its bytes to another hub's loop, where
 	// adopted runs before any byte is offered: with its id there, or with 0 when
 	// that loop has closed.
@@ -64,14 +65,21 @@ type Hub struct {
 	msg      wire.Message // the message being handled
 	walker   wire.Walker
 	scratch  []byte // the response being built
-	tick     uint32 // sweeps so far, counted from 1
-	swept    uint32 // the slot at which the next sweep goes on
+	tick     uint32 // the time for sessions in units of tickTime, counted from 1
+	swept    swept
+	traces   map[uint64][]*trace // by uid; nil: none
 	goodbye  goodbye
 	leave    func(*session) // takes a session out of its rooms
 
 	// any goroutine
 	inbox inbox
 	open  atomic.Int64 // sessions
+}
+
+// swept is how far the look at all sessions has come. Loop only.
+type swept struct {
+	slot     uint32        // at which the next sweep goes on
+	interval time.Duration // from the last sweep to the next
 }
 
 // messagesPerTurn bounds how long one connection's backlog may hold the loop.
@@ -85,7 +93,7 @@ func (h *Hub) Opened(conn uint64) {
 	s := h.begin(conn)
 	s.opened, s.lastIn = h.tick, h.tick
 	if max := h.limits.MaxConnections; max > 0 && h.peers.Connections() > max {
-		s.flags |= flagRefused
+		h.refuseLater(s, nil)
 	}
 	if h.goodbye.begun { // it was on its way when the listeners closed
 		h.sayGoodbye(s)
@@ -229,12 +237,16 @@ func isSlowConsumer(err error) bool {
 
 // release frees the session's record.
 func (h *Hub) release(s *session) {
+	h.told(s)
 	*s = session{}
 	h.open.Add(-1)
 }
 
 // send writes one message, given as a frame, in the session's own framing.
 func (h *Hub) send(s *session, frame []byte) {
+	if s.has(flagTraced) {
+		h.traceOut(s, frame[wire.HeaderLen:])
+	}
 	if s.framing == framingStream {
 		frame = frame[wire.HeaderLen:]
 	}
@@ -368,15 +380,9 @@ func (h *Hub) sendEach(d *delivery) {
 	for _, uid := range d.uids {
 		h.sendTo(uid, d.frame)
 	}
-	bare := d.frame[wire.HeaderLen:]
 	for _, conn := range d.conns {
-		s := h.session(conn)
-		switch {
-		case s == nil || s.has(flagClosing):
-		case s.framing == framingStream:
-			h.link.Write(conn, bare)
-		default:
-			h.link.Write(conn, d.frame)
+		if s := h.session(conn); s != nil && !s.has(flagClosing) {
+			h.send(s, d.frame)
 		}
 	}
 }

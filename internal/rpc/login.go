@@ -111,6 +111,10 @@ func (h *Hub) bind(s *session, c *Call, uid uint64) {
 	h.uids[uid] = s.conn
 	s.uid = uid
 	c.uid = uid
+	s.opened = h.tick
+	if h.traces[uid] != nil {
+		s.flags |= flagTraced
+	}
 	h.peers.online.Add(1)
 	h.peers.bound(uid)
 }
@@ -128,5 +132,6 @@ func (h *Hub) unbind(s *session, why *Error) {
 	h.peers.online.Add(-1)
 	h.peers.unbound(s.uid)
 	s.uid = 0
+	s.flags &^= flagTraced
 	s.opened = h.tick
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,21 +13,6 @@ import (
 	"gameserverd/internal/future"
 	"gameserverd/wire"
 )
-
-// Limits are the bounds that a server holds its clients to, and what it does at
-// each is named on the protocol page. A duration of 0 is no limit.
-type Limits struct {
-	MaxConnections  int // sessions of the process; 0: no limit. Over it: too_many_connections
-	MaxFrame        int // bytes of one message, 1 to wire.MaxFrame. Over it: frame_too_large
-	MaxElements     int // values in one message. Over it: protocol_error
-	MaxMailbox      int // messages that wait in one session. At it: reading stops
-	MaxMailboxBytes int // their bytes. At it: reading stops
-	MaxConcurrent   int // calls of concurrent methods under way in one session. Over it: resource_exhausted
-
-	LoginTimeout time.Duration // from connect or logout to login. Over it: login_timeout
-	IdleTimeout  time.Duration // with nothing received. Over it: idle_timeout
-	FrameTimeout time.Duration // from a message's first bytes to its last. Over it: idle_timeout
-}
 
 // Workers runs blocking methods.
 type Workers interface {
@@ -53,7 +39,6 @@ type Options struct {
 type Peers struct {
 	// immutable after Start
 	registry   *Registry
-	limits     Limits
 	protocols  []string
 	workers    Workers
 	middleware chain
@@ -68,7 +53,12 @@ type Peers struct {
 	waiting  atomic.Int64 // messages in mailboxes
 	moving   atomic.Int64 // sessions between two hubs
 	online   atomic.Int64 // sessions with a uid
+	refusing atomic.Int64 // refused connections that wait to be told
+	tracing  atomic.Int64 // traces
 	changes  chan struct{}
+
+	mu     sync.Mutex
+	limits Limits // guarded by mu; each hub has a copy
 }
 
 // NewPeers returns Peers without hubs. The registry may still be filled until
@@ -91,7 +81,7 @@ func orNothing(fn func(uid uint64)) func(uid uint64) {
 // only.
 func (p *Peers) AddHub(loop Loop) *Hub {
 	h := &Hub{
-		peers: p, index: len(p.hubs), loop: loop, methods: p.registry.methods, limits: p.limits,
+		peers: p, index: len(p.hubs), loop: loop, methods: p.registry.methods, limits: p.limits.complete(),
 		uids: make(map[uint64]uint64), orphans: make(map[*Call]struct{}), rooms: make(map[string]*room), tick: 1,
 	}
 	h.call.hub.Store(h)
@@ -213,18 +203,51 @@ func CallAs[T any](p *Peers, on future.Poster, uid uint64, timeout time.Duration
 // reports false when the loop has closed. Any goroutine.
 func (p *Peers) Post(uid uint64, fn func()) bool { return p.home(uid).loop.AddCallback(fn) }
 
-// Kick closes the session of uid, if there is one, and tells the client why. Any
-// goroutine.
-func (p *Peers) Kick(uid uint64, why wire.Closing) {
+// Kick closes the session of uid, if there is one, and tells the client why. The
+// future resolves to whether there was one. Any goroutine.
+func (p *Peers) Kick(uid uint64, why wire.Closing) *future.Future[bool] {
 	if uid == 0 {
-		return
+		return future.Resolved(false)
 	}
+	done := future.New[bool]()
 	h := p.home(uid)
-	h.deliver(delivery{act: func() {
-		if s := h.session(h.uids[uid]); s != nil {
+	delivered := h.deliver(delivery{act: func() {
+		s := h.session(h.uids[uid])
+		if s != nil {
 			h.closeSession(s, why)
 		}
+		done.Resolve(s != nil)
 	}})
+	if !delivered {
+		done.Resolve(false)
+	}
+	return done
+}
+
+// Broadcast sends a notification, encoded once, to everybody who is logged in,
+// and returns how many they are. Who logs in or moves meanwhile may miss it. On a
+// loop with thousands of sessions it is sent in steps, so to some of them
+// something that was sent later may come first. An error is as of Notify; those whose
+// loop is behind get nothing then. Any goroutine.
+func (p *Peers) Broadcast(method string, params ...any) (sessions int, err error) {
+	frame, err := encodeNotification(method, params)
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range p.hubs {
+		if h.crowded() {
+			err = errCrowded()
+			continue
+		}
+		h.deliver(delivery{act: func() {
+			h.inSteps(func(s *session) {
+				if s.uid != 0 && !s.has(flagClosing) {
+					h.send(s, frame)
+				}
+			}, nil)
+		}})
+	}
+	return p.Online(), err
 }
 
 // Online is the number of sessions with a uid. Any goroutine.

@@ -9,15 +9,16 @@ import (
 // connection's slot and costs 48 bytes while idle; what only a busy session
 // needs is in ext.
 type session struct {
-	conn    uint64 // the connection's id; 0: this slot is free
-	uid     uint64 // 0: not logged in
-	ext     *sessionExt
-	lastIn  uint32 // tick at which bytes last came
-	opened  uint32 // tick at which the time to log in began
-	frameAt uint32 // tick at which a message began that has not ended; 0: none
-	nextID  uint32 // msgid of the server's next call to this client
-	flags   sessionFlags
-	framing framing
+	conn     uint64 // the connection's id; 0: this slot is free
+	uid      uint64 // 0: not logged in
+	ext      *sessionExt
+	lastIn   uint32 // tick at which bytes last came
+	opened   uint32 // tick at which it connected or, later, logged in or out
+	frameAt  uint32 // tick at which a message began that has not ended; 0: none
+	nextID   uint32 // msgid of the server's next call to this client
+	messages uint32 // how many have been received
+	flags    sessionFlags
+	framing  framing
 }
 
 // framing is how messages are told apart; the client's first byte decides
@@ -35,10 +36,10 @@ func (f framing) String() string {
 	return [...]string{"unknown", "frames", "stream"}[f]
 }
 
-type sessionFlags uint8
+type sessionFlags uint16
 
 const (
-	flagRefused sessionFlags = 1 << iota // over limits.max_connections: told so when the framing is known
+	flagRefused sessionFlags = 1 << iota // may not stay: told so when the framing is known
 	flagClosing                          // sys.closing has been sent for good; the connection is flushing
 	flagGoodbye                          // the server drains: sys.closing has been sent, new requests are unavailable
 	flagRelease                          // the grace after goodbye is over: close as soon as nothing is under way
@@ -46,6 +47,7 @@ const (
 	flagPaused                           // not reading: the mailbox is full
 	flagMoving                           // a login is taking the connection to another hub
 	flagKept                             // whole messages may wait in the connection's input
+	flagTraced                           // somebody watches this player
 )
 
 // has reports whether any of the flags is set.
@@ -59,12 +61,13 @@ type sessionExt struct {
 	calls   []*Call  // all calls under way, running included
 	asked   []*asked // the server's calls that this client has not answered, oldest first
 	rooms   []string
-	walker  *wire.Walker // where the walk through half a message stands (stream framing)
-	alone   func()       // a login that waits until its call is the only one
+	walker  *wire.Walker  // where the walk through half a message stands (stream framing)
+	alone   func()        // a login that waits until its call is the only one
+	refused *wire.Closing // what a refused client is told; nil: that there are too many connections
 }
 
 func (x *sessionExt) empty() bool {
-	return x.box.count == 0 && x.running == nil && len(x.calls) == 0 && len(x.asked) == 0 && len(x.rooms) == 0 && x.walker == nil
+	return x.box.count == 0 && x.running == nil && len(x.calls) == 0 && len(x.asked) == 0 && len(x.rooms) == 0 && x.walker == nil && x.refused == nil
 }
 
 // busy reports whether the session's next message has to wait.

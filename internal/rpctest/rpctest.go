@@ -250,6 +250,7 @@ func (l *link) Shutdown(conn uint64) {
 	l.Close(conn)
 }
 func (l *link) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:40000") }
+func (l *link) Describe(uint64) string     { return "test" }
 func (l *link) Move(uint64, int, func(uint64)) {
 	panic("rpctest: there is one hub, and nowhere to move a connection to")
 }

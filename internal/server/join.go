@@ -31,6 +31,9 @@ func (l hubLink) Close(id uint64) { l.Set.Close(id, conn.Local, nil) }
 // Shutdown flushes a connection and ends it with FIN. Loop only.
 func (l hubLink) Shutdown(id uint64) { l.Set.Shutdown(id, conn.Local) }
 
+// Describe says what carries a connection's messages. Loop only.
+func (l hubLink) Describe(uint64) string { return "tcp" }
+
 // Move gives a connection to another hub's loop. Loop only.
 func (l hubLink) Move(id uint64, hub int, adopted func(id uint64)) {
 	l.Set.Move(id, l.sets[hub], adopted)

@@ -1,0 +1,90 @@
+package rpc
+
+import (
+	"fmt"
+	"time"
+
+	"gameserverd/wire"
+)
+
+const (
+	// maxRefusing bounds, for the process, the refused connections that wait to be
+	// told. One more is closed without a word.
+	maxRefusing = 1000
+	// refusedTime is how long one of them may wait for the client's first byte.
+	refusedTime = time.Second
+)
+
+// Refuse ends a connection that may not stay. The client is told why as soon as
+// its framing is known; one that says nothing for a second, and any beyond the
+// 1,000 of the process that wait to be told, is closed without a word. A reconnect
+// without RetryAfter gets a few seconds, with jitter. Loop only.
+func (h *Hub) Refuse(conn uint64, why wire.Closing) {
+	s := h.session(conn)
+	if s == nil || s.has(flagClosing|flagRefused) {
+		return
+	}
+	if why.Reconnect && why.RetryAfter == 0 {
+		why.RetryAfter = h.peers.jitter(refusedRetry)
+	}
+	if s.framing != framingUnknown {
+		h.closeSession(s, why)
+		return
+	}
+	h.refuseLater(s, &why)
+}
+
+// Refusing is how many refused connections wait to be told. Any goroutine.
+func (p *Peers) Refusing() int { return int(p.refusing.Load()) }
+
+// refuseLater marks a session that has sent nothing as refused; a nil why is that
+// there are too many connections.
+func (h *Hub) refuseLater(s *session, why *wire.Closing) {
+	if h.peers.refusing.Load() >= maxRefusing {
+		code := wire.TooManyConnections
+		if why != nil {
+			code = why.Code
+		}
+		h.closeUntold(s, code)
+		return
+	}
+	h.peers.refusing.Add(1)
+	s.flags |= flagRefused
+	s.opened = h.tick
+	if why != nil {
+		h.sessions.extend(s).refused = why
+	}
+}
+
+// whyRefused is what a refused client is told.
+func (h *Hub) whyRefused(s *session) wire.Closing {
+	if s.ext != nil && s.ext.refused != nil {
+		return *s.ext.refused
+	}
+	return wire.Closing{
+		Code: wire.TooManyConnections, Message: fmt.Sprintf("the server has its %d connections", h.limits.MaxConnections),
+		Reconnect: true, RetryAfter: h.peers.jitter(refusedRetry),
+	}
+}
+
+// closeUntold closes a session that has sent nothing, so that its client cannot
+// be told why.
+func (h *Hub) closeUntold(s *session, code string) {
+	h.peers.Counters.count(code)
+	s.flags |= flagClosing
+	h.told(s)
+	h.link.Close(s.conn)
+}
+
+// told takes the session off those that wait to be told why they are refused.
+func (h *Hub) told(s *session) {
+	if !s.has(flagRefused) {
+		return
+	}
+	h.peers.refusing.Add(-1)
+	s.flags &^= flagRefused
+	if s.ext != nil {
+		s.ext.refused = nil
+		h.sessions.shrink(s)
+	}
+}
