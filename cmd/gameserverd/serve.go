@@ -59,10 +59,10 @@ func serve(program, file string) error {
 	log := cli.NewLog(cfg.Log.Level, cfg.Log.Format, os.Stderr, cli.IsTerminal(os.Stderr))
 	s, err := server.New(cfg, log)
 	if err != nil {
-		return cli.Failed(startError(cfg, err))
+		return startError(cfg, err)
 	}
 	greet(os.Stdout, program, s)
-	return runUntilSignals(s, log, cfg, signals)
+	return runUntilSignals(s, log, signals)
 }
 
 func badConfig(err error) error {
@@ -73,8 +73,17 @@ func badConfig(err error) error {
 	return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 }
 
-// startError adds what to do to an error that the operator can mend.
+// startError is the end of a start that failed, with what to do where the operator
+// can mend it.
 func startError(cfg *config.Config, err error) error {
+	var problems config.Problems
+	if errors.As(err, &problems) { // a file that the configuration names
+		return badConfig(err)
+	}
+	return cli.Failed(startHint(cfg, err))
+}
+
+func startHint(cfg *config.Config, err error) error {
 	where := "GAMESERVERD_LISTEN_TCP=127.0.0.1:5701"
 	if strings.HasPrefix(err.Error(), "admin: ") {
 		where = `GAMESERVERD_LISTEN_ADMIN=127.0.0.1:5781 (or "" for none)`
@@ -114,7 +123,7 @@ const signalEcho = 20 * time.Millisecond
 
 // runUntilSignals serves until the drain that the first signal began has ended,
 // or until the second signal.
-func runUntilSignals(s *server.Server, log *zap.Logger, cfg *config.Config, signals <-chan os.Signal) error {
+func runUntilSignals(s *server.Server, log *zap.Logger, signals <-chan os.Signal) error {
 	type outcome struct {
 		report server.Report
 		err    error
@@ -146,7 +155,7 @@ func runUntilSignals(s *server.Server, log *zap.Logger, cfg *config.Config, sign
 				return cli.Failed(o.err)
 			case !o.report.Clean:
 				return &cli.ExitError{Code: cli.ExitCut, Err: fmt.Errorf("the drain was cut by shutdown.deadline (%v); calls not answered: %d",
-					cfg.Shutdown.Deadline, len(o.report.Abandoned))}
+					o.report.Deadline, len(o.report.Abandoned))}
 			}
 			return nil
 		}

@@ -242,8 +242,8 @@ func TestServeRefusesBadKeys(t *testing.T) {
 		env  []string
 		code int
 	}{
-		"error: server: auth.jwt.secret_file: short: the secret has 7 bytes": {[]string{"GAMESERVERD_AUTH_JWT_SECRET_FILE=short"}, 1},
-		"absent: no such file":             {[]string{"GAMESERVERD_AUTH_JWT_SECRET_FILE=absent"}, 1},
+		"problem(s):\nauth.jwt.secret_file (GAMESERVERD_AUTH_JWT_SECRET_FILE): short: the secret has 7 bytes": {[]string{"GAMESERVERD_AUTH_JWT_SECRET_FILE=short"}, 2},
+		"absent: no such file":             {[]string{"GAMESERVERD_AUTH_JWT_SECRET_FILE=absent"}, 2},
 		"jwt only with a file in auth.jwt": {nil, 2},
 	} {
 		_, errText, code := runIn(t, dir, append(append([]string{"GAMESERVERD_AUTH_MODE=jwt"}, anywhere...), c.env...), "serve")

@@ -144,7 +144,7 @@ func TestExposedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		verifier(t, JWTOptions{Secrets: []KeyFile{{"s", s}}, PublicKeys: []KeyFile{{"", edPublic}}, Log: zap.New(core)})
+		verifier(t, JWTOptions{Secrets: []KeyFile{{"s", s}}, PublicKeys: []KeyFile{{"", edPublic}}}).LogKeys(zap.New(core), nil)
 		warned := map[string]bool{}
 		for _, e := range logs.FilterMessage("login key is exposed").All() {
 			warned[e.ContextMap()["file"].(string)] = e.Level == zapcore.WarnLevel

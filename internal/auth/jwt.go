@@ -1,10 +1,12 @@
 package auth
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +46,6 @@ type JWTOptions struct {
 	Issuer     string        // what iss must be; "": anything
 	Audience   string        // what must be in aud; "": anything
 	Clock      func() time.Time
-	Log        *zap.Logger // which keys there are, and what is wrong with their files' modes; nil: none
 }
 
 // JWT accepts signed tokens. A key is used with the one algorithm that belongs
@@ -55,6 +56,7 @@ type JWT struct {
 	named     map[string]key    // by kid
 	others    map[algorithm]key // those without a kid
 	issuer    string            // that every token must have; "": any
+	keys      []described       // all of them, as they were given
 }
 
 type key struct {
@@ -62,25 +64,39 @@ type key struct {
 	material  any // []byte, ed25519.PublicKey or *rsa.PublicKey
 }
 
-// NewJWT reads the keys. Its error names the file that is wrong and what to do,
-// and never what is in it. Any goroutine.
+// FileError says what is wrong with a key's file, and what to do; never what is
+// in it.
+type FileError struct {
+	Setting string // the configuration's key
+	Err     error
+}
+
+// Error names the setting first.
+func (e *FileError) Error() string { return e.Setting + ": " + e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// NewJWT reads the keys. Its error joins a FileError for each file that is wrong.
+// Any goroutine.
 func NewJWT(o JWTOptions) (*JWT, error) {
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
 	v := &JWT{named: map[string]key{}, others: map[algorithm]key{}, issuer: o.Issuer}
+	var wrong []error
 	for _, f := range o.Secrets {
-		if err := v.add(f, hs256, o.Log); err != nil {
-			return nil, fmt.Errorf("auth.jwt.secret_file: %w", err)
+		if err := v.add(f, hs256); err != nil {
+			wrong = append(wrong, &FileError{"auth.jwt.secret_file", err})
 		}
 	}
 	for _, f := range o.PublicKeys {
-		if err := v.add(f, "", o.Log); err != nil {
-			return nil, fmt.Errorf("auth.jwt.public_key_file: %w", err)
+		if err := v.add(f, ""); err != nil {
+			wrong = append(wrong, &FileError{"auth.jwt.public_key_file", err})
 		}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
 	}
 	if len(v.named)+len(v.others) == 0 {
 		return nil, errors.New("auth.jwt: there is no key")
@@ -97,7 +113,7 @@ func NewJWT(o JWTOptions) (*JWT, error) {
 }
 
 // add reads one key: a secret if the algorithm is hs256, else a public key.
-func (v *JWT) add(f KeyFile, a algorithm, log *zap.Logger) error {
+func (v *JWT) add(f KeyFile, a algorithm) error {
 	file, err := readKeyFile(f.Path)
 	if err != nil {
 		return err
@@ -122,11 +138,44 @@ func (v *JWT) add(f KeyFile, a algorithm, log *zap.Logger) error {
 		}
 		v.others[k.algorithm] = k
 	}
-	if what := file.exposed(a == hs256); what != "" {
-		log.Warn("login key is exposed", zap.String("file", file.path), zap.String("hint", what))
-	}
-	log.Info("login key", zap.String("algorithm", string(k.algorithm)), zap.String("kid", f.KID), zap.String("file", file.path))
+	v.keys = append(v.keys, described{k.algorithm, f.KID, file.path, file.exposed(a == hs256), sha256.Sum256(file.raw)})
 	return nil
+}
+
+// described is a key without what is secret of it. Two that are equal are the
+// same key.
+type described struct {
+	algorithm          algorithm
+	kid, file, exposed string            // exposed: what is wrong with the file's mode, and what to do; "": nothing
+	sum                [sha256.Size]byte // of the file; not for logs: it would tell a weak secret
+}
+
+// LogKeys writes which keys there are and what is wrong with the modes of their
+// files; beside the keys of before only what is new, and what is gone. nil:
+// nothing was before. Any goroutine.
+func (v *JWT) LogKeys(log *zap.Logger, before *JWT) {
+	var old []described
+	if before != nil {
+		old = before.keys
+	}
+	for _, k := range v.keys {
+		if slices.Contains(old, k) {
+			continue
+		}
+		if k.exposed != "" {
+			log.Warn("login key is exposed", zap.String("file", k.file), zap.String("hint", k.exposed))
+		}
+		log.Info("login key", k.fields()...)
+	}
+	for _, k := range old {
+		if !slices.Contains(v.keys, k) {
+			log.Info("login key is gone", k.fields()...)
+		}
+	}
+}
+
+func (k *described) fields() []zap.Field {
+	return []zap.Field{zap.String("algorithm", string(k.algorithm)), zap.String("kid", k.kid), zap.String("file", k.file)}
 }
 
 // Why a token is refused, in words for its sender: nothing of a key or of the

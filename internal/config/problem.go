@@ -14,11 +14,12 @@ type Problem struct {
 	Key     string `json:"key,omitempty"`     // dotted key, or the environment variable's name
 	Value   string `json:"value,omitempty"`   // as found; text is quoted
 	Where   string `json:"where,omitempty"`   // "FILE:LINE", an environment variable's name or "environment"
-	Allowed string `json:"allowed"`           // what would be right
+	Allowed string `json:"allowed,omitempty"` // what would be right
+	Wrong   string `json:"wrong,omitempty"`   // what is wrong with the file that the value names, perhaps with a hint in a second line; then Allowed is ""
 	Nearest string `json:"nearest,omitempty"` // for an unknown key: the known one that was perhaps meant
 }
 
-// String is the problem in one line.
+// String is the problem in one line, but for the hint of Wrong.
 func (p Problem) String() string {
 	var b strings.Builder
 	sep := ""
@@ -36,9 +37,12 @@ func (p Problem) String() string {
 	} else {
 		add("%s", p.Where)
 	}
-	if p.Allowed == noSuchKey {
+	switch {
+	case p.Wrong != "":
+		add("%s", p.Wrong)
+	case p.Allowed == noSuchKey:
 		add("%s", p.Allowed)
-	} else {
+	default:
 		add("allowed: %s", p.Allowed)
 	}
 	if p.Nearest != "" {
@@ -57,6 +61,11 @@ func (p Problems) Error() string {
 		lines[i] = problem.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Wrong is a problem with the file that the key names. Any goroutine.
+func (c *Config) Wrong(key, what string) Problem {
+	return Problem{Key: key, Where: c.sources[key], Wrong: what}
 }
 
 // has says whether the key's value at that place has been reported already.

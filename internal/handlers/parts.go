@@ -38,10 +38,12 @@ type Parts struct {
 	SQL      *store.SQL       // for tables of an area's own
 	Redis    *store.Redis     // for what may be lost: all in it can be made again from SQL
 
-	Shop *game.Shop // what is sold
-	Auth auth.Options
-	Duel duel.Options
-	Room room.Options
+	// What a reload changes comes as a function, which is as cheap as a field: each
+	// call of a method sees what is in force.
+	Shop func() *game.Shop // what is sold
+	Auth func() auth.Options
+	Duel func() duel.Options
+	Room func() room.Options
 
 	Log   *zap.Logger
 	Clock func() time.Time // the wall clock; inside a call, rpc.Call.Now is enough and cheaper

@@ -123,10 +123,10 @@ func (s *server) build(r *rpctest.Server) []rpc.Method {
 	}
 	parts := &handlers.Parts{
 		Peers: r.Peers, Rooms: r.Rooms, Registry: r.Registry, Verifier: auth.Dev{},
-		Players: s.players, Boards: s.boards, SQL: s.db, Redis: s.redis, Shop: shop,
-		Auth: authHandlers.Options{Heartbeat: 30 * time.Second},
-		Duel: duel.Options{Timeout: 10 * time.Second},
-		Room: room.Options{MaxTextBytes: 10},
+		Players: s.players, Boards: s.boards, SQL: s.db, Redis: s.redis, Shop: func() *game.Shop { return shop },
+		Auth: func() authHandlers.Options { return authHandlers.Options{Heartbeat: 30 * time.Second} },
+		Duel: func() duel.Options { return duel.Options{Timeout: 10 * time.Second} },
+		Room: func() room.Options { return room.Options{MaxTextBytes: 10} },
 	}
 	methods := handlers.Methods(parts)
 	for _, area := range s.more {

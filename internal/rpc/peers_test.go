@@ -35,7 +35,7 @@ func roomRig(t testing.TB, hubs int, more ...Method) *rig {
 		}},
 	}, more...)
 	r := newRig(t, hubs, methods)
-	rooms = NewRooms(r.peers, RoomOptions{Joined: "joined", Left: "left", MaxPerPlayer: 2})
+	rooms = NewRooms(r.peers, RoomOptions{Joined: "joined", Left: "left", MaxPerPlayer: func() int { return 2 }})
 	return r
 }
 

@@ -9,8 +9,8 @@ import (
 
 // RoomOptions say how rooms speak and how many there may be.
 type RoomOptions struct {
-	Joined, Left string // notified to every member with (room, uid)
-	MaxPerPlayer int    // rooms that one session may be in; over it: resource_exhausted
+	Joined, Left string     // notified to every member with (room, uid)
+	MaxPerPlayer func() int // rooms that one session may be in; over it: resource_exhausted. Asked at each Join
 }
 
 // Rooms are named groups of sessions. A room lives on one hub's loop, and all
@@ -84,8 +84,8 @@ func (r *Rooms) Join(c *Call, name string) *future.Future[[]uint64] {
 	}
 	x := h.sessions.extend(s)
 	if !slices.Contains(x.rooms, name) {
-		if len(x.rooms) >= r.options.MaxPerPlayer {
-			return future.Failed[[]uint64](Errorf(ResourceExhausted, "a player can be in %d rooms", r.options.MaxPerPlayer))
+		if most := r.options.MaxPerPlayer(); len(x.rooms) >= most {
+			return future.Failed[[]uint64](Errorf(ResourceExhausted, "a player can be in %d rooms", most))
 		}
 		x.rooms = append(x.rooms, name)
 	}

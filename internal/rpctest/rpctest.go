@@ -80,7 +80,7 @@ func New(t testing.TB, build func(s *Server) []rpc.Method) *Server {
 	})
 	s.hub = s.Peers.AddHub((*loop)(s))
 	s.hub.Connect((*link)(s))
-	s.Rooms = rpc.NewRooms(s.Peers, rpc.RoomOptions{Joined: "room.joined", Left: "room.left", MaxPerPlayer: 8})
+	s.Rooms = rpc.NewRooms(s.Peers, rpc.RoomOptions{Joined: "room.joined", Left: "room.left", MaxPerPlayer: func() int { return 8 }})
 	if err := s.Registry.Add(build(s)...); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func connectionsWithin(descriptors uint64, loops int) int {
 // have as many descriptors: a client that is told so fares better than one that
 // is never accepted, and the admin server can still be reached.
 func (s *Server) limitConnections() int {
-	configured := s.cfg.Limits.MaxConnections
+	configured := s.config().Limits.MaxConnections
 	var rlimit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &rlimit); err != nil {
 		return configured
@@ -54,5 +54,6 @@ func (s *Server) admit(netip.AddrPort) bool {
 	for _, set := range s.sets {
 		n += set.Len() // those on their way to another loop included
 	}
-	return n < s.maxConnections+spare(s.maxConnections)
+	most := int(s.maxConnections.Load())
+	return n < most+spare(most)
 }

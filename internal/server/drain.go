@@ -30,16 +30,17 @@ import (
 // and 11 are what Run defers.
 func (s *Server) drain(why string) Report {
 	began := time.Now()
-	s.state.Store(draining)
+	s.endReloads()
+	deadline := s.config().Shutdown.Deadline
 	s.log.Info("draining", zap.String("why", why), zap.Int("connections", s.peers.Connections()),
-		zap.Int("calls", s.peers.Underway()), zap.Duration("deadline", s.cfg.Shutdown.Deadline))
-	ctx, cancel := context.WithDeadline(context.Background(), began.Add(s.cfg.Shutdown.Deadline))
+		zap.Int("calls", s.peers.Underway()), zap.Duration("deadline", deadline))
+	ctx, cancel := context.WithDeadline(context.Background(), began.Add(deadline))
 	defer cancel()
-	report := Report{Clean: true}
+	report := Report{Clean: true, Deadline: deadline}
 	stopped := s.accept.StopListening()
 	// Not after a wait for it: a callback that holds the first loop, where the
 	// listeners are, would leave the players of the others without a goodbye.
-	s.peers.Drain(drainTimes(s.cfg.Shutdown.Deadline, s.peers.Connections()))
+	s.peers.Drain(drainTimes(deadline, s.peers.Connections()))
 	_, late := stopped.Wait(ctx)
 	if late != nil || s.peers.Quiet(ctx) != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
 		left := s.cut()

@@ -32,8 +32,9 @@ import (
 // Server is the daemon.
 type Server struct {
 	// immutable after New
-	cfg    *config.Config
+	cfg    *config.Config // as it was started; what a reload changes is in settings
 	log    *zap.Logger
+	o      Options
 	loops  []*loop.Loop
 	sets   []*conn.Set
 	accept *conn.Server
@@ -41,19 +42,25 @@ type Server struct {
 	peers  *rpc.Peers
 	admin  *admin.Server // nil: off
 
-	maxConnections int
-	stores         *stores
+	stores *stores
 
 	// any goroutine
-	state    atomic.Int32
-	stopOnce sync.Once
-	stop     chan string // why Shutdown was called
+	settings       atomic.Pointer[settings]
+	maxConnections atomic.Int64
+	state          atomic.Int32
+	reloads        reloads
+	stopOnce       sync.Once
+	stop           chan string // why Shutdown was called
 }
 
 // Options are what a daemon may have besides its configuration.
 type Options struct {
 	// Areas adds methods to those of internal/handlers; tests use it.
 	Areas func(*handlers.Parts) []rpc.Method
+	// Load reads the configuration anew, for Reread; nil: it stays as it is.
+	Load func() (*config.Config, error)
+	// Log is told what a reload changes of the log; nil: nothing can be changed.
+	Log LogControl
 }
 
 // New builds the daemon and binds every address of the configuration; nobody is
@@ -64,12 +71,19 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 
 // NewWith is New with options.
 func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, stop: make(chan string, 1)}
+	s := &Server{cfg: cfg, log: log, o: o, stop: make(chan string, 1)}
+	s.reloads.begun = make(chan struct{})
 	defer func() {
 		if err != nil {
 			s.release()
 		}
 	}()
+	first, err := newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	first.logFiles(log, nil)
+	s.settings.Store(first)
 	if err := s.makeLoops(); err != nil {
 		return nil, err
 	}
@@ -127,13 +141,13 @@ func (s *Server) logAccept(e *conn.AcceptError) {
 // methods.
 func (s *Server) makeSessions(o Options) error {
 	limits := s.cfg.Limits
-	s.maxConnections = s.limitConnections()
+	s.maxConnections.Store(int64(s.limitConnections()))
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
 		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: callLog(s.log),
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpc.Limits{
-			MaxConnections: s.maxConnections, MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
+			MaxConnections: int(s.maxConnections.Load()), MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
 			MaxMailbox: limits.MaxMailbox, MaxMailboxBytes: limits.MaxMailboxBytes, MaxConcurrent: limits.MaxConcurrent,
 			LoginTimeout: limits.LoginTimeout, IdleTimeout: limits.IdleTimeout, FrameTimeout: limits.FrameTimeout,
 		},
@@ -147,29 +161,21 @@ func (s *Server) makeSessions(o Options) error {
 		})
 		hub.Connect(hubLink{s.sets[i], s.sets})
 	}
-	shop, err := game.ParseShop(s.cfg.Game.Shop)
-	if err != nil {
-		return fmt.Errorf("server: game.shop: %w", err)
-	}
-	verifier, err := newVerifier(s.cfg.Auth, s.log)
-	if err != nil {
-		return fmt.Errorf("server: %w", err)
-	}
 	s.makePlayers(mail.Arrived(s.peers))
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
 		Rooms: rpc.NewRooms(s.peers, rpc.RoomOptions{
-			Joined: room.Joined, Left: room.Left, MaxPerPlayer: s.cfg.Game.MaxRoomsPerPlayer,
+			Joined: room.Joined, Left: room.Left, MaxPerPlayer: func() int { return s.config().Game.MaxRoomsPerPlayer },
 		}),
-		Verifier: verifier,
+		Verifier: verifier{s},
 		Players:  s.stores.players,
 		Boards:   s.stores.boards,
 		SQL:      s.stores.sql,
 		Redis:    s.stores.redis,
-		Shop:     shop,
-		Auth:     authhandlers.Options{Heartbeat: limits.IdleTimeout / 3},
-		Duel:     duel.Options{Timeout: s.cfg.Game.DuelTimeout},
-		Room:     room.Options{MaxTextBytes: s.cfg.Game.RoomMaxTextBytes},
+		Shop:     func() *game.Shop { return s.settings.Load().shop },
+		Auth:     func() authhandlers.Options { return authhandlers.Options{Heartbeat: s.config().Limits.IdleTimeout / 3} },
+		Duel:     func() duel.Options { return duel.Options{Timeout: s.config().Game.DuelTimeout} },
+		Room:     func() room.Options { return room.Options{MaxTextBytes: s.config().Game.RoomMaxTextBytes} },
 	}
 	methods := handlers.Methods(parts)
 	if o.Areas != nil {
@@ -222,6 +228,7 @@ type Report struct {
 	Clean     bool          // everything was answered and flushed
 	Abandoned []Abandoned   // the calls that were not answered
 	Took      time.Duration // from Shutdown to the end
+	Deadline  time.Duration // shutdown.deadline, as it was when the drain began
 }
 
 // Abandoned is a call that the drain did not wait for.
@@ -238,6 +245,7 @@ func (s *Server) Run() (Report, error) {
 	failed := make(chan error, len(s.loops)+1)
 	var running sync.WaitGroup
 	defer s.end(&running)
+	defer s.endReloads()
 	if s.admin != nil {
 		running.Go(func() { failed <- s.admin.Serve() })
 		defer s.closeAdmin()
@@ -256,6 +264,7 @@ func (s *Server) Run() (Report, error) {
 		return Report{}, err
 	}
 	s.state.CompareAndSwap(starting, serving)
+	s.letReload()
 	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
 	select {
 	case err := <-failed:

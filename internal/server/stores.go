@@ -120,7 +120,8 @@ func (s *Server) makePlayers(arrived func(uint64, game.Mail)) {
 	s.stores.players = players.New(players.Options{
 		DB: s.stores.sql, Group: s.stores.group, Loops: loops, HomeOf: func(uid uint64) int { return s.peers.HomeOf(uid) },
 		New: func(uid uint64, now time.Time) (game.Player, []game.Mail) {
-			return game.NewPlayer(uid, cfg.Game.StartGold, now), welcome(cfg.Game, now)
+			g := s.config().Game
+			return game.NewPlayer(uid, g.StartGold, now), welcome(g, now)
 		},
 		Arrived: arrived,
 		Lost: func(uid uint64) {

@@ -35,11 +35,11 @@ type Options struct {
 type Handlers struct {
 	verifier Verifier
 	players  Players
-	options  Options
+	options  func() Options
 }
 
 // New returns the area's handlers.
-func New(verifier Verifier, players Players, options Options) *Handlers {
+func New(verifier Verifier, players Players, options func() Options) *Handlers {
 	return &Handlers{verifier, players, options}
 }
 
@@ -73,7 +73,7 @@ func (h *Handlers) Login(c *rpc.Call, token string) *future.Future[Session] {
 		return Session{
 			UID:          uid,
 			ServerTimeMS: c.Now().UnixMilli(),
-			HeartbeatMS:  h.options.Heartbeat.Milliseconds(),
+			HeartbeatMS:  h.options().Heartbeat.Milliseconds(),
 		}, nil
 	})
 }

@@ -16,7 +16,7 @@ import (
 // Offer is the method of the challenged player's client: (from_uid) -> bool.
 const Offer = "duel.offer"
 
-// Options are the area's settings.
+// Options are the area's settings, as they are when a challenge is made.
 type Options struct {
 	Timeout time.Duration // how long the challenged player may take to answer
 }
@@ -24,11 +24,11 @@ type Options struct {
 // Handlers are the methods of the area.
 type Handlers struct {
 	peers   *rpc.Peers
-	options Options
+	options func() Options
 }
 
 // New returns the area's handlers.
-func New(peers *rpc.Peers, options Options) *Handlers { return &Handlers{peers, options} }
+func New(peers *rpc.Peers, options func() Options) *Handlers { return &Handlers{peers, options} }
 
 // Answer is what became of a challenge.
 type Answer struct {
@@ -48,7 +48,7 @@ func (h *Handlers) Challenge(c *rpc.Call, uid uint64) *future.Future[Answer] {
 		return future.Failed[Answer](rpc.Errorf(rpc.InvalidArgument, "duel.challenge: uid %d is nobody else", uid))
 	}
 	done := future.New[Answer]()
-	rpc.CallAs[bool](h.peers, c, uid, h.options.Timeout, Offer, c.UID()).Then(c, func(accepted bool, err error) {
+	rpc.CallAs[bool](h.peers, c, uid, h.options().Timeout, Offer, c.UID()).Then(c, func(accepted bool, err error) {
 		if err != nil {
 			done.Fail(refusal(uid, err))
 			return

@@ -30,11 +30,11 @@ type Options struct {
 // Handlers are the methods of the area.
 type Handlers struct {
 	rooms   *rpc.Rooms
-	options Options
+	options func() Options
 }
 
 // New returns the area's handlers.
-func New(rooms *rpc.Rooms, options Options) *Handlers { return &Handlers{rooms, options} }
+func New(rooms *rpc.Rooms, options func() Options) *Handlers { return &Handlers{rooms, options} }
 
 // Members says who is in a room.
 type Members struct {
@@ -70,9 +70,9 @@ func (h *Handlers) Say(c *rpc.Call, room, text string) *future.Future[struct{}] 
 	if err := checkName("room.say", room); err != nil {
 		return future.Failed[struct{}](err)
 	}
-	if n := len(text); n < 1 || n > h.options.MaxTextBytes {
+	if n, most := len(text), h.options().MaxTextBytes; n < 1 || n > most {
 		return future.Failed[struct{}](rpc.Errorf(rpc.InvalidArgument,
-			"room.say: text must have 1 to %d bytes, got %d", h.options.MaxTextBytes, n))
+			"room.say: text must have 1 to %d bytes, got %d", most, n))
 	}
 	return h.rooms.Say(c, room, Said, room, c.UID(), text, c.Now().UnixMilli())
 }

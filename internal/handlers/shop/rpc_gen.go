@@ -20,7 +20,7 @@ func Methods(h *Handlers) []rpc.Method {
 			},
 			Result:  "Purse {gold int, items map of int}",
 			Durable: true,
-			Where:   "internal/handlers/shop/shop.go:56",
+			Where:   "internal/handlers/shop/shop.go:58",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(2, 2); err != nil {
 					return nil, err
@@ -42,7 +42,7 @@ func Methods(h *Handlers) []rpc.Method {
 			Name:   "shop.list",
 			Doc:    "List returns what the shop sells.",
 			Result: "array of Offer {item str, price int}",
-			Where:  "internal/handlers/shop/shop.go:32",
+			Where:  "internal/handlers/shop/shop.go:34",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(0, 0); err != nil {
 					return out, err

@@ -16,11 +16,13 @@ import (
 // Handlers are the methods of the area.
 type Handlers struct {
 	players *players.Players
-	shop    *game.Shop
+	shop    func() *game.Shop // what is sold now
 }
 
 // New returns the area's handlers.
-func New(players *players.Players, shop *game.Shop) *Handlers { return &Handlers{players, shop} }
+func New(players *players.Players, shop func() *game.Shop) *Handlers {
+	return &Handlers{players, shop}
+}
 
 // Offer is something that is sold.
 type Offer struct {
@@ -30,7 +32,7 @@ type Offer struct {
 
 // List returns what the shop sells.
 func (h *Handlers) List(c *rpc.Call) ([]Offer, error) {
-	items := h.shop.Items()
+	items := h.shop().Items()
 	offers := make([]Offer, len(items))
 	for i, item := range items {
 		offers[i] = Offer{item.Name, item.Price}
@@ -55,7 +57,7 @@ type Purse struct {
 //rpc:durable
 func (h *Handlers) Buy(c *rpc.Call, item string, count int64) *future.Future[Purse] {
 	return players.Change(h.players, c.UID(), func(d *players.Draft) (Purse, error) {
-		p, err := h.shop.Buy(d.Player(), item, count)
+		p, err := h.shop().Buy(d.Player(), item, count)
 		if err != nil {
 			return Purse{}, err
 		}

@@ -1,0 +1,105 @@
+package server
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/auth"
+	"gameserverd/internal/config"
+	"gameserverd/internal/game"
+	authhandlers "gameserverd/internal/handlers/auth"
+)
+
+// settings are what a reload replaces: a configuration, and what was made of it
+// and of the files that it names. Immutable: a call that has begun may still use
+// those that were in force.
+type settings struct {
+	cfg      *config.Config
+	shop     *game.Shop
+	verifier authhandlers.Verifier
+	jwt      *auth.JWT // the same; nil: auth.mode is dev
+}
+
+// newSettings reads everything that the configuration names, and puts nothing in
+// force. Its error is config.Problems, all there are.
+func newSettings(cfg *config.Config) (*settings, error) {
+	n := &settings{cfg: cfg, verifier: auth.Dev{}}
+	var problems config.Problems
+	var err error
+	if n.shop, err = game.ParseShop(cfg.Game.Shop); err != nil {
+		problems = append(problems, cfg.Wrong("game.shop", err.Error()))
+	}
+	if cfg.Auth.Mode == "jwt" {
+		if n.jwt, err = newJWT(cfg.Auth.JWT); err != nil {
+			problems = append(problems, wrongKeys(cfg, err)...)
+		}
+		n.verifier = n.jwt
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return n, nil
+}
+
+// Check reads what the configuration names, as New and Reload do, and finds what
+// they would refuse. The error is config.Problems. Any goroutine.
+func Check(cfg *config.Config) error {
+	_, err := newSettings(cfg)
+	return err
+}
+
+func newJWT(c config.JWT) (*auth.JWT, error) {
+	return auth.NewJWT(auth.JWTOptions{
+		Secrets: keyFiles(c.SecretKeys()), PublicKeys: keyFiles(c.PublicKeys()),
+		Leeway: c.Leeway, Issuer: c.Issuer, Audience: c.Audience,
+	})
+}
+
+func keyFiles(list []config.KeyFile) []auth.KeyFile {
+	out := make([]auth.KeyFile, len(list))
+	for i, f := range list {
+		out[i] = auth.KeyFile(f)
+	}
+	return out
+}
+
+// wrongKeys takes apart what auth.NewJWT has joined.
+func wrongKeys(cfg *config.Config, err error) (problems config.Problems) {
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
+		var file *auth.FileError
+		if errors.As(err, &file) {
+			problems = append(problems, cfg.Wrong(file.Setting, file.Err.Error()))
+		} else {
+			problems = append(problems, cfg.Wrong("auth.jwt", err.Error()))
+		}
+	}
+	return problems
+}
+
+// logFiles says what was read, as far as it was not in old; nil: nothing was.
+func (n *settings) logFiles(log *zap.Logger, old *settings) {
+	if n.jwt == nil {
+		return
+	}
+	var before *auth.JWT
+	if old != nil {
+		before = old.jwt
+	}
+	n.jwt.LogKeys(log, before)
+}
+
+// config is the configuration that is in force. Any goroutine.
+func (s *Server) config() *config.Config { return s.settings.Load().cfg }
+
+// verifier is the one of the settings in force.
+type verifier struct{ *Server }
+
+// Verify returns the uid that the token proves. Any goroutine.
+func (v verifier) Verify(token string) (uint64, error) {
+	return v.settings.Load().verifier.Verify(token)
+}
