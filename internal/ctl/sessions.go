@@ -1,0 +1,118 @@
+package ctl
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// The bounds of one answer of /sessions.
+const (
+	defaultLimit = 20
+	maxLimit     = 100_000
+)
+
+// rateTime is how far apart the two snapshots are whose difference is the rate.
+const rateTime = time.Second
+
+// orders are what sessions can be sorted by: what an operator looks for is first.
+var orders = map[string]func(a, b *Session) int{
+	"waiting": func(a, b *Session) int { return cmp.Compare(b.Waiting, a.Waiting) },
+	"age":     func(a, b *Session) int { return cmp.Compare(b.AgeMS, a.AgeMS) },
+	"silent":  func(a, b *Session) int { return cmp.Compare(b.SilentMS, a.SilentMS) },
+	"rate":    func(a, b *Session) int { return cmp.Compare(b.rate(), a.rate()) },
+}
+
+func (s *Session) rate() float64 {
+	if s.Rate == nil {
+		return -1 // came between the two snapshots
+	}
+	return *s.Rate
+}
+
+// sessions answers GET /sessions?sort=waiting&limit=20; rate=true measures the
+// rate where it is not sorted by it.
+func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	by, limit := cmp.Or(q.Get("sort"), "waiting"), defaultLimit
+	order, ok := orders[by]
+	if !ok {
+		fail(w, http.StatusBadRequest, &Error{invalid, "sort must be waiting, rate, age or silent"})
+		return
+	}
+	if text := q.Get("limit"); text != "" {
+		var err error
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
+			fail(w, http.StatusBadRequest, &Error{invalid, "limit must be from 1 to " + strconv.Itoa(maxLimit)})
+			return
+		}
+	}
+	select {
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
+	case <-r.Context().Done():
+		return
+	}
+	all, err := s.snapshot(r, by == "rate" || q.Get("rate") == "true")
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	slices.SortFunc(all, func(a, b Session) int {
+		return cmp.Or(order(&a, &b), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Conn, b.Conn))
+	})
+	answer(w, Sessions{Total: len(all), Sessions: all[:min(limit, len(all))]})
+}
+
+// snapshot lists the sessions, with what they sent in the last second if that is
+// wanted.
+func (s *Server) snapshot(r *http.Request, rated bool) ([]Session, error) {
+	first, err := s.daemon.Sessions(r.Context())
+	if err != nil || !rated {
+		return first, err
+	}
+	began := time.Now()
+	wait := time.NewTimer(rateTime)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-s.ending:
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	second, err := s.daemon.Sessions(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	rates(first, second, time.Since(began))
+	return second, nil
+}
+
+// rates sets the rate of those in now who were in before. A player who has moved to
+// another loop is found by uid, who has not logged in by connection.
+func rates(before, now []Session, apart time.Duration) {
+	type key struct {
+		uid, conn uint64
+		loop      int
+	}
+	keyOf := func(s *Session) key {
+		if s.UID != 0 {
+			return key{uid: s.UID}
+		}
+		return key{conn: s.Conn, loop: s.Loop}
+	}
+	was := make(map[key]*Session, len(before))
+	for i := range before {
+		was[keyOf(&before[i])] = &before[i]
+	}
+	for i := range now {
+		old := was[keyOf(&now[i])]
+		if old == nil || now[i].AgeMS < old.AgeMS { // another connection of the same player
+			continue
+		}
+		rate := float64(now[i].Messages-old.Messages) / apart.Seconds()
+		now[i].Rate = &rate
+	}
+}

@@ -1,0 +1,128 @@
+package ctl
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/msgjson"
+	"gameserverd/wire"
+)
+
+// The bounds of a trace.
+const (
+	maxTrace    = time.Hour
+	traceBuffer = 1024 // messages that wait to be written; more are counted and left out
+)
+
+// Traced is one line of a trace: a message, or the last line, which has End.
+type Traced struct {
+	At     time.Time       `json:"at"`
+	Dir    string          `json:"dir,omitempty"`  // in: from the client; out: to it
+	Kind   string          `json:"kind,omitempty"` // request, response, notification
+	ID     uint32          `json:"id,omitempty"`
+	Method string          `json:"method,omitempty"`
+	Failed bool            `json:"failed,omitempty"` // body is an error
+	Body   json.RawMessage `json:"body,omitempty"`   // params, result or error; long values are cut
+	Size   int             `json:"size,omitempty"`   // of the body on the wire, in bytes
+	TookMS float64         `json:"took_ms,omitempty"`
+
+	End      string `json:"end,omitempty"`      // why the trace ends
+	Messages int    `json:"messages,omitempty"` // in all of it
+	Dropped  int    `json:"dropped,omitempty"`  // of them, because the reader was too slow
+}
+
+// trace answers GET /trace?uid=7&for_ms=30000.
+func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	uid, err := strconv.ParseUint(q.Get("uid"), 10, 64)
+	if err != nil || uid == 0 {
+		fail(w, http.StatusBadRequest, &Error{invalid, "uid must be a player's number, from 1"})
+		return
+	}
+	ms, err := strconv.ParseInt(q.Get("for_ms"), 10, 64)
+	if err != nil || ms < 1 || ms > maxTrace.Milliseconds() {
+		fail(w, http.StatusBadRequest, &Error{invalid, fmt.Sprintf("for_ms must be from 1 to %d", maxTrace.Milliseconds())})
+		return
+	}
+	messages := make(chan Message, traceBuffer)
+	var dropped atomic.Int64
+	stop, err := s.daemon.Trace(uid, func(m Message) {
+		select {
+		case messages <- m:
+		default:
+			dropped.Add(1)
+		}
+	})
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	stop = sync.OnceFunc(stop)
+	defer stop()
+	s.did(r, "trace", zap.Uint64("uid", uid), zap.Duration("for", time.Duration(ms)*time.Millisecond))
+	out := begin(w)
+	over := time.NewTimer(time.Duration(ms) * time.Millisecond)
+	defer over.Stop()
+	last := Traced{}
+	for last.End == "" {
+		select {
+		case m := <-messages:
+			last.Messages++
+			if out.line(traced(m)) != nil {
+				return
+			}
+		case <-over.C:
+			last.End = "the time is over"
+		case <-s.ending:
+			last.End = "the daemon ends"
+		case <-r.Context().Done():
+			return
+		}
+	}
+	stop()
+	for range len(messages) { // what came before
+		last.Messages++
+		if out.line(traced(<-messages)) != nil {
+			return
+		}
+	}
+	last.At, last.Dropped = time.Now(), int(dropped.Load())
+	_ = out.line(last) // the client may be gone
+}
+
+// shown is what a trace shows of a value. The keys under which programs keep what
+// nobody else may know are hidden, and so is what looks like a signed token.
+var shown = msgjson.Cut{Text: 64, Bin: 24, Items: 16, Hide: aSecret.MatchString, HideText: aToken.MatchString}
+
+var (
+	aSecret = regexp.MustCompile(`(?i)token|passw|secret|credential|authoriz|cookie|jwt|api_?key|private_?key`)
+	aToken  = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}`) // {" in base64: the head of a JWT
+)
+
+// traced is the line of a message. What is sent to log in is never shown.
+func traced(m Message) Traced {
+	t := Traced{
+		At: m.At, Dir: "out", Kind: m.Kind.String(), ID: m.ID, Method: strings.ToValidUTF8(m.Method, "?"),
+		Failed: m.Failed, Size: m.Size, TookMS: float64(m.Took.Microseconds()) / 1000,
+	}
+	if m.In {
+		t.Dir = "in"
+	}
+	switch {
+	case m.Body == nil && m.Size == 0:
+	case m.Body == nil, m.In && m.Kind != wire.Response && strings.HasPrefix(m.Method, "auth."):
+		t.Body = json.RawMessage(`"***"`)
+	default:
+		t.Body = msgjson.AppendCut(nil, m.Body, shown)
+	}
+	return t
+}
