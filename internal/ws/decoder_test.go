@@ -56,9 +56,11 @@ func shown(ev Event) string {
 	return fmt.Sprintf("%s %q", name, ev.Payload)
 }
 
+func shownError(e *ProtocolError) string { return fmt.Sprintf("error %d", e.Code) }
+
 // decode feeds input to a Decoder as a connection would, step bytes at a time,
 // and returns its events, the last of them an error if there was one.
-func decode(t testing.TB, input []byte, step, max int) (events []string) {
+func decode(t testing.TB, input []byte, step, limit int) (events []string) {
 	t.Helper()
 	var d Decoder
 	var kept []byte
@@ -66,12 +68,12 @@ func decode(t testing.TB, input []byte, step, max int) (events []string) {
 		n := min(step, len(input))
 		kept, input = append(kept, input[:n]...), input[n:]
 		for len(kept) > 0 {
-			ev, used, err := d.Next(kept, max)
+			ev, used, err := d.Next(kept, limit)
 			if used < 0 || used > len(kept) {
 				t.Fatalf("used %d of %d bytes", used, len(kept))
 			}
 			if bad := (*ProtocolError)(nil); errors.As(err, &bad) {
-				return append(events, fmt.Sprintf("error %d", bad.Code))
+				return append(events, shownError(bad))
 			} else if err != nil {
 				t.Fatalf("an error of type %T", err)
 			}
@@ -87,10 +89,13 @@ func decode(t testing.TB, input []byte, step, max int) (events []string) {
 			if used == 0 {
 				break
 			}
+			for i := range kept[:used] {
+				kept[i] = 0xaa // a caller's buffer is used again
+			}
 			kept = kept[used:]
 		}
-		if len(kept) > max+MaxHeader+RoomLen {
-			t.Fatalf("%d bytes are waited on with a limit of %d", len(kept), max)
+		if len(kept) > max(limit, maxControl)+MaxHeader+RoomLen {
+			t.Fatalf("%d bytes are waited on with a limit of %d", len(kept), limit)
 		}
 	}
 	return events
