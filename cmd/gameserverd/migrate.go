@@ -77,7 +77,7 @@ made, with the time when each was applied. It changes nothing, and a daemon may 
 func onDatabase(cmd *cobra.Command, m *cli.Migrate, file string, do func(context.Context, cli.Database) error) error {
 	d := cli.Database{File: configFile(file)}
 	var err error
-	if d.Config, err = config.Load(d.File); err != nil {
+	if d.Config, err = loadConfig(d.File); err != nil {
 		return badConfig(err)
 	}
 	return migrating(cmd, m, func(ctx context.Context) error { return do(ctx, d) })
@@ -113,7 +113,7 @@ The old database is never changed.`,
 			}
 			var sides [2]cli.Database
 			for i, file := range []string{from, to} {
-				cfg, err := config.LoadFile(file)
+				cfg, err := hidden(config.LoadFile(file))
 				if err != nil {
 					return badConfig(err) // it names the file
 				}

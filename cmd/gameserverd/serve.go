@@ -27,6 +27,8 @@ func newServe(program string) *cobra.Command {
 		Long: `Runs the daemon in the foreground. Standard output says where it listens and one
 line to try; the log goes to standard error. SIGTERM or SIGINT drains: what was
 read is answered, within shutdown.deadline. A second signal ends it at once.
+SIGHUP reloads the configuration, and the files that it names, without losing
+a connection; what is wrong with it is logged, and then nothing has changed.
 
 Exit codes: 0 clean drain, 1 could not start or failed, 2 bad usage or
 configuration, 3 the drain was cut by the deadline, 130 second signal.`,
@@ -43,26 +45,46 @@ configuration, 3 the drain was cut by the deadline, 130 second signal.`,
 // serve runs the daemon with the configuration of file.
 func serve(program, file string) error {
 	// First of all, so that a signal during the start is not the default end.
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	defer close(hangups)
+	defer signal.Stop(hangups)
 
-	cfg, err := config.Load(file)
+	cfg, err := loadConfig(file)
 	if err != nil {
 		return badConfig(err)
 	}
-	if len(cfg.Auth.JWT.SecretFile) > 0 {
-		if err := hideMemory(); err != nil {
-			return cli.Failed(err)
-		}
+	terminal := cli.IsTerminal(os.Stderr)
+	log, err := cli.NewLog(cli.LogOptions{
+		Level: cfg.Log.Level, Format: cfg.Log.Format, File: cfg.Log.File, Stderr: os.Stderr, Color: terminal,
+	})
+	if err != nil {
+		return badConfig(config.Problems{cfg.Wrong("log.file", err.Error())})
 	}
-	log := cli.NewLog(cfg.Log.Level, cfg.Log.Format, os.Stderr, cli.IsTerminal(os.Stderr))
-	s, err := server.New(cfg, log)
+	defer log.Close()
+	s, err := server.NewWith(cfg, log.Logger, server.Options{
+		Load: func() (*config.Config, error) { return loadConfig(file) }, Log: log,
+	})
 	if err != nil {
 		return startError(cfg, err)
 	}
 	greet(os.Stdout, program, s)
-	return runUntilSignals(s, log, signals)
+	go reloadOnHangups(s, hangups, terminal)
+	return runUntilSignals(s, log.Logger, signals)
+}
+
+// reloadOnHangups reloads at each SIGHUP until the channel closes. Where the log
+// was on a terminal that is gone, the signal says just that, and ends s.
+func reloadOnHangups(s *server.Server, hangups <-chan os.Signal, terminal bool) {
+	for range hangups {
+		if terminal && !cli.IsTerminal(os.Stderr) {
+			s.Shutdown("the terminal is gone")
+			return
+		}
+		_, _, _ = s.Reread("SIGHUP") // which has logged what came of it
+	}
 }
 
 func badConfig(err error) error {

@@ -92,6 +92,9 @@ func (t *tokens) run(w io.Writer) error {
 	case t.secretFile != "" && t.privateFile != "":
 		return cli.Usage("--secret-file and --private-key-file: one key signs a token")
 	}
+	if err := hideMemory(); err != nil { // also where the key is of no configuration
+		return cli.Failed(err)
+	}
 	cfg, err := config.Load(configFile(t.file))
 	if err != nil {
 		return badConfig(err)

@@ -16,13 +16,75 @@ const (
 	sampleEvery = 100
 )
 
-// NewLog makes the daemon's logger. level and format are those of the
-// configuration, which has checked them; color is for terminals. Any goroutine.
-func NewLog(level, format string, w io.Writer, color bool) *zap.Logger {
-	least, err := zapcore.ParseLevel(level)
-	if err != nil {
-		least = zapcore.InfoLevel
+// LogOptions say where the log goes and how it looks.
+type LogOptions struct {
+	Level, Format string    // log.level and log.format, which the configuration has checked
+	File          string    // added to, and made if it is not there; "": Stderr
+	Stderr        io.Writer // also for lines that cannot be written to File
+	Color         bool      // Stderr is a terminal
+}
+
+// Log is the daemon's log, with what a reload changes of it. Any goroutine.
+type Log struct {
+	*zap.Logger
+
+	level zap.AtomicLevel
+	file  *logFile // nil: standard error
+}
+
+// NewLog opens the log. Its error says that the file cannot be written to.
+func NewLog(o LogOptions) (*Log, error) {
+	l := &Log{level: zap.NewAtomicLevel()}
+	l.SetLevel(o.Level)
+	out, color := zapcore.Lock(zapcore.AddSync(o.Stderr)), o.Color
+	if o.File != "" {
+		var err error
+		if l.file, err = openLogFile(o.File, o.Stderr); err != nil {
+			return nil, err
+		}
+		out, color = l.file, false
 	}
+	l.Logger = zap.New(newCore(l.level, o.Format, out, color), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(o.Stderr))))
+	return l, nil
+}
+
+// Console is a log for people, for commands other than serve. color is for
+// terminals. Any goroutine.
+func Console(level zapcore.Level, w io.Writer, color bool) *zap.Logger {
+	return zap.New(newCore(level, "console", zapcore.Lock(zapcore.AddSync(w)), color))
+}
+
+// SetLevel makes level, a value of log.level, the least that is written. Any
+// goroutine.
+func (l *Log) SetLevel(level string) {
+	if least, err := zapcore.ParseLevel(level); err == nil {
+		l.level.SetLevel(least)
+	}
+}
+
+// Level is the least that is written, as in log.level. Any goroutine.
+func (l *Log) Level() string { return l.level.String() }
+
+// Reopen opens the log's file by its name, after it was moved away, and writes to
+// the new one from then on; no line is lost between the two. With an error the
+// old one is still written to. Without a file it does nothing. Any goroutine.
+func (l *Log) Reopen() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.reopen()
+}
+
+// Close closes the log's file, if there is one. Nothing is logged afterwards.
+func (l *Log) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.close()
+}
+
+// newCore writes lines of the level and above.
+func newCore(level zapcore.LevelEnabler, format string, out zapcore.WriteSyncer, color bool) zapcore.Core {
 	ec := zap.NewProductionEncoderConfig()
 	ec.TimeKey = "time"
 	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -39,13 +101,12 @@ func NewLog(level, format string, w io.Writer, color bool) *zap.Logger {
 		ec.ConsoleSeparator = "  "
 		readable = func(c zapcore.Core) zapcore.Core { return stackBelow{c} }
 	}
-	out := zapcore.Lock(zapcore.AddSync(w))
-	odd := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l >= least && l >= zapcore.WarnLevel })
-	usual := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l >= least && l < zapcore.WarnLevel })
-	return zap.New(zapcore.NewTee(
+	odd := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l >= zapcore.WarnLevel && level.Enabled(l) })
+	usual := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l < zapcore.WarnLevel && level.Enabled(l) })
+	return zapcore.NewTee(
 		readable(zapcore.NewCore(encoder(ec), out, odd)),
 		zapcore.NewSamplerWithOptions(readable(zapcore.NewCore(encoder(ec), out, usual)), time.Second, sampleFirst, sampleEvery),
-	), zap.ErrorOutput(out))
+	)
 }
 
 // stackBelow writes the field "stack" below its message, line by line: within

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"go.uber.org/zap/zapcore"
+
 	"gameserverd/internal/config"
 	"gameserverd/internal/store"
 	"gameserverd/internal/store/schema"
@@ -48,7 +50,7 @@ func (m *Migrate) Up(ctx context.Context, d Database) error {
 	}
 	defer closeDatabase(db)
 	// The log tells whom it waits for, and of each migration when it is done.
-	applied, err := schema.Up(ctx, db, NewLog("info", "console", m.Err, m.Terminal))
+	applied, err := schema.Up(ctx, db, Console(zapcore.InfoLevel, m.Err, m.Terminal))
 	if err != nil {
 		return m.failed(ctx, err, d)
 	}

@@ -19,8 +19,11 @@ var errNoLoad = errors.New("this daemon cannot read its configuration anew")
 // LogControl is what can be changed of a log that is being written to. Any
 // goroutine.
 type LogControl interface {
-	// SetLevel makes level, one of log.level, the least that is written.
+	// SetLevel makes level, one of log.level, the least that is written. A reload
+	// sets it to what the configuration says.
 	SetLevel(level string)
+	// Level is the least that is written.
+	Level() string
 	// Reopen opens the log's file again, by its name; without a file it does
 	// nothing. With an error the log goes on in the file it has.
 	Reopen() error

@@ -43,9 +43,13 @@ func newSettings(cfg *config.Config) (*settings, error) {
 }
 
 // Check reads what the configuration names, as New and Reload do, and finds what
-// they would refuse. The error is config.Problems. Any goroutine.
-func Check(cfg *config.Config) error {
-	_, err := newSettings(cfg)
+// they would refuse. The error is config.Problems; which keys there are, and what
+// is wrong with their files' modes, is logged. Any goroutine.
+func Check(cfg *config.Config, log *zap.Logger) error {
+	n, err := newSettings(cfg)
+	if err == nil {
+		n.logFiles(log, nil)
+	}
 	return err
 }
 
