@@ -26,9 +26,10 @@ type Readiness func() (ok bool, reason string)
 
 // Options is what New needs.
 type Options struct {
-	Addr  string // host:port to listen on; port 0: a free one
-	Ready Readiness
-	Log   *zap.Logger
+	Addr     string       // host:port to listen on; port 0: a free one
+	Listener net.Listener // listens already, and is Close's to close; nil: Addr
+	Ready    Readiness
+	Log      *zap.Logger
 }
 
 // Times that a slow or silent client may take. The profiles that run for a while
@@ -48,12 +49,15 @@ type Server struct {
 	listener net.Listener
 }
 
-// New binds o.Addr. Requests wait until Serve; Close frees the address whether
-// Serve ran or not.
+// New binds o.Addr, or takes o.Listener. Requests wait until Serve; Close frees
+// the address whether Serve ran or not, and so does New when it fails.
 func New(o Options) (*Server, error) {
-	listener, err := net.Listen("tcp", o.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
+	listener := o.Listener
+	if listener == nil {
+		var err error
+		if listener, err = net.Listen("tcp", o.Addr); err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
 	}
 	quiet, err := zap.NewStdLogAt(o.Log, zap.DebugLevel) // what net/http has to say is about clients
 	if err != nil {

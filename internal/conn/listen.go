@@ -44,7 +44,8 @@ func Listen(address string) (*Listener, error) {
 
 // ListenFD makes a Listener of fd, a stream socket that listens already, such
 // as one that systemd hands in. It takes fd over unless it returns an error.
-// The file of a Unix socket stays. Any goroutine.
+// The file of a Unix socket stays. A TCP socket gets the options that Listen would
+// set: whoever has made it need not know them. Any goroutine.
 func ListenFD(fd int) (*Listener, error) {
 	if err := checkListening(fd); err != nil {
 		return nil, err
@@ -57,8 +58,22 @@ func ListenFD(fd int) (*Listener, error) {
 		return nil, fmt.Errorf("conn: descriptor %d: %w", fd, os.NewSyscallError("fcntl", err))
 	}
 	unix.CloseOnExec(fd)
+	if _, local := sa.(*unix.SockaddrUnix); !local {
+		for _, o := range handedOn {
+			if err := unix.SetsockoptInt(fd, o.level, o.opt, o.v); err != nil {
+				return nil, fmt.Errorf("conn: descriptor %d: %w", fd, os.NewSyscallError("setsockopt", err))
+			}
+		}
+	}
 	return newListener(fd, sa), nil
 }
+
+type sockopt struct{ level, opt, v int }
+
+// handedOn are options that Linux hands on to the accepted sockets, which saves a
+// call for each: no delay, as a reply is one write, and keepalive, so that a peer
+// that has vanished is noticed some day.
+var handedOn = []sockopt{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}}
 
 // checkListening tells what is wrong with a descriptor that should be a
 // listening stream socket.
@@ -129,20 +144,13 @@ func hostAddr(host string) (netip.Addr, error) {
 func bindTCP(ap netip.AddrPort) (*Listener, error) {
 	sa, family := sockaddrOf(ap)
 	return bind(family, sa, func(fd int) error {
-		opts := []struct{ level, opt, v int }{
-			{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-			// Linux hands these two on to the accepted sockets, which saves a call
-			// for each: no delay, as a reply is one write, and keepalive, so that a
-			// peer that has vanished is noticed some day.
-			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		}
+		opts := append([]sockopt{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}}, handedOn...)
 		if family == unix.AF_INET6 {
 			only := 1
 			if ap.Addr().IsUnspecified() {
 				only = 0
 			}
-			opts = append(opts, struct{ level, opt, v int }{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only})
+			opts = append(opts, sockopt{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only})
 		}
 		for _, o := range opts {
 			if err := unix.SetsockoptInt(fd, o.level, o.opt, o.v); err != nil {

@@ -207,9 +207,19 @@ func TestListenFD(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
+	for _, o := range handedOn { // Go sets one of them; systemd sets none unless it is told to
+		if err := unix.SetsockoptInt(int(file.Fd()), o.level, o.opt, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l, err := ListenFD(mustDup(t, int(file.Fd())))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, o := range handedOn {
+		if v, err := unix.GetsockoptInt(int(file.Fd()), o.level, o.opt); err != nil || v != 1 {
+			t.Errorf("option %d of level %d is %d, %v", o.opt, o.level, v, err)
+		}
 	}
 	file.Close()
 	g.serve(l, nil)

@@ -13,7 +13,7 @@ import (
 
 // drain is the one way the daemon stops. Producers stop before their consumers:
 //
-//  1. readiness turns false
+//  1. readiness turns false, and systemd is told
 //  2. the listeners stop accepting
 //  3. sessions get sys.closing, spread with jitter
 //  4. what was read whole is answered, new requests get unavailable
@@ -36,6 +36,7 @@ func (s *Server) drain(why string) Report {
 		zap.Int("calls", s.peers.Underway()), zap.Duration("deadline", deadline))
 	ctx, cancel := context.WithDeadline(context.Background(), began.Add(deadline))
 	defer cancel()
+	s.announce.stopping(deadline)
 	report := Report{Clean: true, Deadline: deadline}
 	stopped := s.accept.StopListening()
 	// Not after a wait for it: a callback that holds the first loop, where the

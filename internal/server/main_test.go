@@ -115,8 +115,14 @@ type testServer struct {
 // does not name in mayLog fails it.
 func start(t testing.TB, cfg *config.Config, areas func(*handlers.Parts) []rpc.Method, mayLog ...string) *testServer {
 	t.Helper()
+	return startWith(t, cfg, Options{Areas: areas}, mayLog...)
+}
+
+// startWith is start with other options.
+func startWith(t testing.TB, cfg *config.Config, o Options, mayLog ...string) *testServer {
+	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
-	s, err := NewWith(cfg, zap.New(core), Options{Areas: areas})
+	s, err := NewWith(cfg, zap.New(core), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"gameserverd/internal/handlers/room"
 	"gameserverd/internal/loop"
 	"gameserverd/internal/rpc"
+	"gameserverd/internal/systemd"
 )
 
 // Server is the daemon.
@@ -41,6 +42,9 @@ type Server struct {
 	pool   *loop.Pool
 	peers  *rpc.Peers
 	admin  *admin.Server // nil: off
+
+	inherited bool // clients come through systemd's sockets
+	announce  announcer
 
 	stores *stores
 
@@ -57,6 +61,10 @@ type Server struct {
 type Options struct {
 	// Areas adds methods to those of internal/handlers; tests use it.
 	Areas func(*handlers.Parts) []rpc.Method
+	// Sockets take the place of the addresses in the configuration.
+	Sockets Sockets
+	// Notifier tells systemd how the daemon is; nil: there is no systemd.
+	Notifier *systemd.Notifier
 	// Load reads the configuration anew, for Reread; nil: it stays as it is.
 	Load func() (*config.Config, error)
 	// Log is told what a reload changes of the log; nil: nothing can be changed.
@@ -94,14 +102,10 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 		return nil, err
 	}
 	s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
-	if err := s.accept.Listen(cfg.Listen.TCP...); err != nil {
+	if err := s.listen(o.Sockets); err != nil {
 		return nil, err
 	}
-	if cfg.Listen.Admin != "" {
-		if s.admin, err = admin.New(admin.Options{Addr: cfg.Listen.Admin, Ready: s.Ready, Log: log}); err != nil {
-			return nil, err
-		}
-	}
+	s.announce = announcer{s: s, n: o.Notifier}
 	return s, nil
 }
 
@@ -255,6 +259,7 @@ func (s *Server) Run() (Report, error) {
 	}
 	defer s.stopLoops()
 	s.peers.Start()
+	defer s.announce.start()()
 	if why, err := s.prepare(failed); err != nil {
 		return Report{}, err
 	} else if why != "" {
@@ -266,6 +271,7 @@ func (s *Server) Run() (Report, error) {
 	s.state.CompareAndSwap(starting, serving)
 	s.letReload()
 	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
+	s.announce.serves()
 	select {
 	case err := <-failed:
 		return Report{}, fmt.Errorf("server: stopped by itself: %w", err)
