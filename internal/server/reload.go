@@ -48,6 +48,7 @@ func (s *Server) Reread(why string) (changed []config.Change, restart []string, 
 		s.log.Info("reload ignored: the daemon is shutting down", zap.String("why", why))
 		return nil, nil, ErrDraining
 	}
+	defer s.announce.reloading()()
 	if s.o.Log != nil {
 		if err := s.o.Log.Reopen(); err != nil {
 			s.log.Error("the log's file cannot be opened again: the old one is still written to", zap.Error(err))
