@@ -57,6 +57,9 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if o.tls != nil {
+		o.secure(network, address)
+	}
 	nc, err := o.dial(ctx, network, address)
 	if err != nil {
 		return nil, failure(Unavailable, fmt.Sprintf("connecting to %s: %v", addr, err), err)

@@ -224,6 +224,9 @@ func (in *inbuf) next() ([]byte, error) {
 		return nil, nil
 	}
 	n := wire.FrameLen(in.b[in.r:])
+	if isAlert(in.b[in.r:in.w]) {
+		return nil, ErrNeedsTLS // as a length it would be over every limit
+	}
 	if n == 0 || n > in.max {
 		return nil, fmt.Errorf("the server sent a frame of %d bytes, the limits are 1 and %d", n, in.max)
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -61,6 +62,7 @@ type options struct {
 	onDisconnect          func(c *Client, err error)
 	log                   *slog.Logger
 	dial                  DialFunc
+	tls                   *tls.Config // nil: none
 	clock                 Clock
 	jitter                func(max time.Duration) time.Duration
 }
@@ -149,7 +151,7 @@ func WithLogger(l *slog.Logger) Option {
 	return func(o *options) { o.log = l }
 }
 
-// WithDialer replaces how connections are opened, for TLS, proxies and tests.
+// WithDialer replaces how connections are opened, for proxies and tests. Under WithTLS it opens what TLS is then spoken on.
 func WithDialer(dial DialFunc) Option { return func(o *options) { o.dial = dial } }
 
 // WithClock replaces the clock, for tests.

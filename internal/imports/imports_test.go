@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/ws":       {},
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/ctl", "internal/future", "internal/game", "internal/gate",
 		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "wire"},
+	"internal/attack":  {"client", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
 	"internal/cli":     {"client", "internal/config", "internal/ctl", "internal/doctor", "internal/msgjson", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
 	"internal/rpcgen":  {"internal/nearest", "internal/rpc"},
@@ -48,6 +49,7 @@ var allowed = map[string][]string{
 	"internal/store/embedded": {},
 	"internal/store/schema":   {"internal/store"},
 	"internal/storetest":      {},
+	"internal/tlstest":        {},
 	"cmd/gameserverd":         {"internal/"},
 	"cmd/rpcgen":              {"internal/rpcgen"},
 	"bench":                   {"client", "client/api", "wire"},
@@ -74,6 +76,7 @@ var stays = map[string][]string{
 	"github.com/pressly/goose":       {"internal/store/schema"},
 	"gameserverd/internal/storetest": {}, // tests only, which are not looked at
 	"gameserverd/internal/rpctest":   {},
+	"gameserverd/internal/tlstest":   {},
 	"github.com/gobwas/ws":           {"internal/ws"},
 	"github.com/spf13/cobra":         {"cmd/gameserverd"},
 	"github.com/spf13/viper":         {"internal/config"},
