@@ -156,7 +156,7 @@ type Message struct {
 	Method string // of a response that of its request
 	Body   []byte // params, result or error; may end early; nil: not to be shown
 	Failed bool   // of a response: Body is an error
-	Size   int    // of the body, in bytes
+	Size   int    // of the whole message, in bytes
 	Took   time.Duration
 }
 

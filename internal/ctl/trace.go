@@ -32,7 +32,7 @@ type Traced struct {
 	Method string          `json:"method,omitempty"`
 	Failed bool            `json:"failed,omitempty"` // body is an error
 	Body   json.RawMessage `json:"body,omitempty"`   // params, result or error; long values are cut
-	Size   int             `json:"size,omitempty"`   // of the body on the wire, in bytes
+	Size   int             `json:"size,omitempty"`   // of the whole message, in bytes
 	TookMS float64         `json:"took_ms,omitempty"`
 
 	End      string `json:"end,omitempty"`      // why the trace ends
@@ -118,7 +118,6 @@ func traced(m Message) Traced {
 		t.Dir = "in"
 	}
 	switch {
-	case m.Body == nil && m.Size == 0:
 	case m.Body == nil, m.In && m.Kind != wire.Response && strings.HasPrefix(m.Method, "auth."):
 		t.Body = json.RawMessage(`"***"`)
 	default:

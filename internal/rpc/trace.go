@@ -26,6 +26,7 @@ type TraceEvent struct {
 	Kind   wire.Kind     // what it is
 	ID     uint32        // msgid; 0 in a notification
 	Method string        // of a response too, where its request was seen
+	Failed bool          // a response with an error
 	Body   []byte        // params, result or error as MessagePack, cut at 4 KiB; the receiver's. nil: secret
 	Size   int           // bytes of the whole message
 	Took   time.Duration // of a response that is sent: since its request was received, where that was seen
@@ -131,7 +132,7 @@ func (t *trace) show(m *wire.Message, in bool, size int) {
 	}
 	if m.Kind == wire.Response {
 		if body = m.Result; m.Err != nil {
-			body = m.Err
+			body, e.Failed = m.Err, true
 		}
 	}
 	if m.Kind == wire.Response || e.Method != secretMethod {

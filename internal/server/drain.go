@@ -24,14 +24,16 @@ import (
 //  9. stores close
 //  10. loops stop
 //  11. the admin server closes
+//  12. the socket of gameserverd ctl closes, where all of this can be watched
 //
 // Steps 3, 4 and 8 are one wait here: the hubs close each session when it is
 // done; a change that waits for its commit is a call that is under way. Steps 10
-// and 11 are what Run defers.
+// to 12 are what Run defers.
 func (s *Server) drain(why string) Report {
 	began := time.Now()
 	s.endReloads()
 	deadline := s.config().Shutdown.Deadline
+	s.control.drain.Store(&drainBegun{why: why, at: began, deadline: deadline})
 	s.log.Info("draining", zap.String("why", why), zap.Int("connections", s.peers.Connections()),
 		zap.Int("calls", s.peers.Underway()), zap.Duration("deadline", deadline))
 	ctx, cancel := context.WithDeadline(context.Background(), began.Add(deadline))
@@ -49,6 +51,7 @@ func (s *Server) drain(why string) Report {
 	}
 	s.closeStores(ctx)
 	report.Took = time.Since(began)
+	s.control.report.Store(&report)
 	s.log.Info("drained", zap.Bool("clean", report.Clean), zap.Int("abandoned", len(report.Abandoned)),
 		zap.Duration("took", report.Took), zap.Stringer("counters", &s.peers.Counters))
 	return report

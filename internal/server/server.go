@@ -53,6 +53,7 @@ type Server struct {
 	maxConnections atomic.Int64
 	state          atomic.Int32
 	reloads        reloads
+	control        control
 	stopOnce       sync.Once
 	stop           chan string // why Shutdown was called
 }
@@ -69,6 +70,8 @@ type Options struct {
 	Load func() (*config.Config, error)
 	// Log is told what a reload changes of the log; nil: nothing can be changed.
 	Log LogControl
+	// Version is the binary's, for operators.
+	Version string
 }
 
 // New builds the daemon and binds every address of the configuration; nobody is
@@ -84,6 +87,7 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	defer func() {
 		if err != nil {
 			s.release()
+			s.closeCtl()
 		}
 	}()
 	first, err := newSettings(cfg)
@@ -106,6 +110,9 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 		return nil, err
 	}
 	s.announce = announcer{s: s, n: o.Notifier}
+	if err := s.openCtl(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -248,6 +255,8 @@ func (s *Server) Shutdown(why string) {
 func (s *Server) Run() (Report, error) {
 	failed := make(chan error, len(s.loops)+1)
 	var running sync.WaitGroup
+	s.serveCtl()
+	defer s.closeCtl() // last of all, so that who watches the end sees it
 	defer s.end(&running)
 	defer s.endReloads()
 	if s.admin != nil {
