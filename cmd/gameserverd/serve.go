@@ -17,6 +17,7 @@ import (
 	"gameserverd/internal/cli"
 	"gameserverd/internal/config"
 	"gameserverd/internal/server"
+	"gameserverd/internal/systemd"
 )
 
 func newServe(program string) *cobra.Command {
@@ -31,7 +32,11 @@ SIGHUP reloads the configuration, and the files that it names, without losing
 a connection; what is wrong with it is logged, and then nothing has changed.
 
 Exit codes: 0 clean drain, 1 could not start or failed, 2 bad usage or
-configuration, 3 the drain was cut by the deadline, 130 second signal.`,
+configuration, 3 the drain was cut by the deadline, 130 second signal.
+
+Under systemd (Type=notify) it says when it is ready, reloads and stops, feeds
+the watchdog while every loop turns, and takes over sockets (LISTEN_FDS) in
+place of listen.tcp.`,
 		Example: `  gameserverd serve
   gameserverd serve --config configs/gameserverd.yaml
   GAMESERVERD_LISTEN_TCP=127.0.0.1:5701 GAMESERVERD_LISTEN_ADMIN= gameserverd serve`,
@@ -64,8 +69,13 @@ func serve(program, file string) error {
 		return badConfig(config.Problems{cfg.Wrong("log.file", err.Error())})
 	}
 	defer log.Close()
+	fds, names, err := systemd.Listeners()
+	if err != nil {
+		return cli.Failed(err)
+	}
 	s, err := server.NewWith(cfg, log.Logger, server.Options{
 		Load: func() (*config.Config, error) { return loadConfig(file) }, Log: log,
+		Sockets: server.Sockets{FDs: fds, Names: names}, Notifier: systemd.New(log.Logger),
 	})
 	if err != nil {
 		return startError(cfg, err)
@@ -128,6 +138,9 @@ func startHint(cfg *config.Config, err error) error {
 func greet(w io.Writer, program string, s *server.Server) {
 	addrs := s.Addrs()
 	fmt.Fprintf(w, "gameserverd %s listens on %s\n", readBuild().Version, strings.Join(addrs, ", "))
+	if s.Inherited() {
+		fmt.Fprintln(w, "these are sockets of systemd: the addresses in listen.tcp are not used")
+	}
 	if admin := s.AdminAddr(); admin != "" {
 		fmt.Fprintf(w, "health, readiness and profiles: http://%s/\n", admin)
 	}
