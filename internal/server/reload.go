@@ -124,7 +124,9 @@ func (s *Server) putInForce(next *settings) bool {
 		return false
 	}
 	s.settings.Store(next)
-	s.maxConnections.Store(int64(s.limitConnections()))
+	most := s.limitConnections()
+	s.maxConnections.Store(int64(most))
+	s.peers.SetLimits(rpcLimits(next.cfg.Limits, most))
 	return true
 }
 

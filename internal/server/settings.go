@@ -9,6 +9,7 @@ import (
 	"gameserverd/internal/config"
 	"gameserverd/internal/game"
 	authhandlers "gameserverd/internal/handlers/auth"
+	"gameserverd/internal/rpc"
 )
 
 // settings are what a reload replaces: a configuration, and what was made of it
@@ -95,6 +96,17 @@ func (n *settings) logFiles(log *zap.Logger, old *settings) {
 		before = old.jwt
 	}
 	n.jwt.LogKeys(log, before)
+}
+
+// rpcLimits are the limits of sessions, of which there can be so many at once.
+func rpcLimits(l config.Limits, connections int) rpc.Limits {
+	return rpc.Limits{
+		MaxConnections: connections, MaxFrame: l.MaxFrameBytes, MaxElements: l.MaxElements,
+		MaxFrameBeforeLogin: l.MaxFrameBytesBeforeLogin, MaxElementsBeforeLogin: l.MaxElementsBeforeLogin,
+		MaxMailbox: l.MaxMailbox, MaxMailboxBytes: l.MaxMailboxBytes, MaxConcurrent: l.MaxConcurrent,
+		Rate: l.RatePerSecond, Burst: l.RateBurst,
+		LoginTimeout: l.LoginTimeout, IdleTimeout: l.IdleTimeout, FrameTimeout: l.FrameTimeout,
+	}
 }
 
 // config is the configuration that is in force. Any goroutine.
