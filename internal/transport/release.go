@@ -1,0 +1,95 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/tls"
+	"reflect"
+	"time"
+	"unsafe"
+)
+
+// crypto/tls keeps the buffers in which it has read a record and a handshake
+// message for as long as a connection lives, up to 54 KiB. Those of an idle one
+// are empty and can be made again; nothing exported says so, so they are found
+// by name and type. If a Go release has them no more, nothing is released.
+var tlsBuffers = findTLSBuffers(reflect.TypeFor[tls.Conn]())
+
+// tlsLayout is where in a tls.Conn its buffers are.
+type tlsLayout struct {
+	known              bool
+	rawInput, hand, in uintptr
+}
+
+func findTLSBuffers(conn reflect.Type) (l tlsLayout) {
+	find := func(name string, want reflect.Type) uintptr {
+		f, ok := conn.FieldByName(name)
+		l.known = l.known && ok && f.Type == want
+		return f.Offset
+	}
+	l.known = true
+	l.rawInput = find("rawInput", reflect.TypeFor[bytes.Buffer]())
+	l.hand = find("hand", reflect.TypeFor[bytes.Buffer]())
+	l.in = find("input", reflect.TypeFor[bytes.Reader]())
+	return l
+}
+
+// release gives back the buffers of c that have nothing in them. Nobody may use
+// c meanwhile.
+func (l tlsLayout) release(c *tls.Conn) {
+	if !l.known {
+		return
+	}
+	p := unsafe.Pointer(c)
+	raw := (*bytes.Buffer)(unsafe.Add(p, l.rawInput))
+	hand := (*bytes.Buffer)(unsafe.Add(p, l.hand))
+	in := (*bytes.Reader)(unsafe.Add(p, l.in))
+	// input reads from rawInput's memory.
+	if raw.Len() == 0 && in.Len() == 0 {
+		*raw, *in = bytes.Buffer{}, bytes.Reader{}
+	}
+	if hand.Len() == 0 {
+		*hand = bytes.Buffer{}
+	}
+}
+
+// coolEvery is how long a connection's TLS buffers stay at least when nothing comes.
+const coolEvery = time.Second
+
+// isWarm notes that k has been busy, and so has buffers.
+func (m *Mux) isWarm(k *stack) {
+	t := k.tls
+	t.used = true
+	if !t.warm {
+		t.warm = true
+		m.warm = append(m.warm, k.id)
+	}
+	if !m.cooling {
+		m.cooling = true
+		m.loop.CallLater(coolEvery, m.cool)
+	}
+}
+
+// cool releases the buffers of those that were not busy since it last ran.
+func (m *Mux) cool() {
+	m.cooling = false
+	rest := m.warm[:0]
+	for _, id := range m.warm {
+		k := m.stack(id)
+		switch {
+		case k == nil:
+		case k.tls.used:
+			k.tls.used = false
+			rest = append(rest, id)
+		default:
+			k.tls.warm = false
+			tlsBuffers.release(k.tls.conn)
+		}
+	}
+	m.warm = rest
+	if len(rest) == 0 {
+		m.warm = nil
+		return
+	}
+	m.cooling = true
+	m.loop.CallLater(coolEvery, m.cool)
+}
