@@ -18,6 +18,7 @@ func newCall(program string) *cobra.Command {
 	call := &cli.Call{Program: program}
 	var stdin bool
 	var loginFile string
+	var secure cli.TLS
 	cmd := &cobra.Command{
 		Use:   "call METHOD [JSON-ARG...]",
 		Short: "Call a method of a running daemon and print its result as JSON",
@@ -30,10 +31,14 @@ Values that JSON has no form for are written as objects, in arguments and result
 With --wait the connection stays open after the call, and what the server sends
 is printed as it comes, one JSON object a line. With --stdin it stays open until
 the end of standard input, each line of which is a further call. The exit code is 1 when the call
-fails; with --json the error is then one JSON object on standard error.`,
+fails; with --json the error is then one JSON object on standard error.
+
+--tls, or any other of the TLS flags, makes the connection a TLS connection.`,
 		Example: `  gameserverd call sum 1 2
   gameserverd call echo '{"name": "Ada", "items": [1, 2]}'
   gameserverd call player.get --login dev:7
+  gameserverd call --addr play.example.com:5700 --tls sum 1 2
+  gameserverd call --addr 10.0.0.7:5700 --ca ca.pem --server-name play.example.com sum 1 2
 
   # a chat: one terminal listens, in the other one type lines such as: room.say lobby "good morning"
   gameserverd call room.join lobby --login dev:7 --wait 10m
@@ -59,6 +64,10 @@ fails; with --json the error is then one JSON object on standard error.`,
 			} else if len(logins) == 1 {
 				call.Login = logins[0]
 			}
+			var err error
+			if call.TLS, err = secure.Config(os.Stderr); err != nil {
+				return err
+			}
 			args = numbers(args)
 			call.Method, call.Args = args[0], args[1:]
 			if stdin {
@@ -74,6 +83,7 @@ fails; with --json the error is then one JSON object on standard error.`,
 	flags := cmd.Flags()
 	flags.StringVar(&call.Addr, "addr", cli.DefaultAddr, "address of the daemon: HOST:PORT or unix:/path")
 	flags.StringVar(&call.Login, "login", "", "log in with this token first, for example dev:7")
+	addTLSFlags(cmd, &secure)
 	addLoginFileFlag(cmd, &loginFile, "log in with the token in this file, which gameserverd token made")
 	flags.BoolVar(&call.Notify, "notify", false, "send a notification: nobody answers, nothing is printed")
 	flags.DurationVar(&call.Wait, "wait", 0, "stay connected for so long after the call and print what the server sends")

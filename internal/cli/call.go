@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Call struct {
 	Addr    string        // host:port or unix:/path
 	Method  string        // what to call
 	Args    []string      // its params, see ParseArg
+	TLS     *tls.Config   // nil: plain
 	Login   string        // token for auth.login first; "": no login
 	Notify  bool          // send a notification, which has no result
 	Answer  string        // with Wait or Stdin: the result for every call of the server, as Args; "": they are answered unimplemented
@@ -57,8 +59,14 @@ func (c *Call) Run(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	conn, err := client.Dial(limited, c.Addr, client.WithoutReconnect(), client.WithLogger(slog.New(slog.DiscardHandler)),
-		client.WithMaxFrame(wire.MaxFrame), client.WithMaxElements(wire.MaxFrame))
+	options := []client.Option{
+		client.WithoutReconnect(), client.WithLogger(slog.New(slog.DiscardHandler)),
+		client.WithMaxFrame(wire.MaxFrame), client.WithMaxElements(wire.MaxFrame),
+	}
+	if c.TLS != nil {
+		options = append(options, client.WithTLS(c.TLS))
+	}
+	conn, err := client.Dial(limited, c.Addr, options...)
 	if err != nil {
 		return c.fail(ctx, failure{step: connecting, err: err})
 	}

@@ -221,6 +221,9 @@ func TestEveryClosingHasAHint(t *testing.T) {
 		}
 		hints[hint] = code
 	}
+	if hint := c.hintClosing(wire.Closing{Code: wire.ProtocolError, Message: "this server is spoken to by TLS only"}); hint != "add --tls" {
+		t.Errorf("a server of TLS only: %q", hint)
+	}
 }
 
 func TestNoServer(t *testing.T) {

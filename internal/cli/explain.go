@@ -84,7 +84,12 @@ func (c *Call) explain(f failure) explained {
 // hintConnecting says what to do when there is no connection.
 func (c *Call) hintConnecting(err error) string {
 	var dns *net.DNSError
+	if hint := TLSHint(err); hint != "" {
+		return hint
+	}
 	switch {
+	case c.TLS != nil && isCut(err):
+		return c.Addr + " ended the connection in the TLS handshake: is TLS on there (listen.tls.cert_file), and listen.protocols not too narrow?"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return fmt.Sprintf("nothing listens on %s. Is the daemon running? Start it with: %s serve", c.Addr, c.Program)
 	case errors.As(err, &dns):
@@ -102,6 +107,9 @@ func (c *Call) hintConnecting(err error) string {
 func (c *Call) hint(f failure, code client.Code, retry time.Duration) string {
 	if f.step == loggingIn && (code == client.Unauthenticated || code == client.InvalidArgument) {
 		return "the token was refused: where auth.mode is dev, a token is dev: and the player's number, as in --login dev:7; where it is jwt, " + c.Program + " token --uid 7 makes one"
+	}
+	if hint := TLSHint(f.err); hint != "" {
+		return hint
 	}
 	again := "try again later"
 	if retry > 0 {
@@ -134,7 +142,14 @@ func (c *Call) hint(f failure, code client.Code, retry time.Duration) string {
 		return "the call was given up before its answer"
 	case client.Unavailable:
 		if errors.Is(f.err, client.ErrMayHaveRun) || f.conn != nil && f.conn.Err() != nil {
-			return "the connection was lost before the answer, so the call may have run; is " + c.Addr + " a gameserverd, and still running?"
+			hint := "the connection was lost before the answer, so the call may have run; is " + c.Addr + " a gameserverd, and still running?"
+			switch {
+			case c.TLS == nil:
+				hint += " Where it speaks only TLS, add --tls"
+			case len(c.TLS.Certificates) == 0:
+				hint += " Where it wants a client's certificate, add --cert and --key"
+			}
+			return hint
 		}
 		return "the server cannot do that just now: " + again
 	case client.Internal:
@@ -178,6 +193,9 @@ func (c *Call) hintClosing(closing client.Closing) string {
 	again := "try again"
 	if closing.RetryAfter > 0 {
 		again = fmt.Sprintf("try again after %v", closing.RetryAfter)
+	}
+	if c.TLS == nil && strings.Contains(closing.Message, "TLS") {
+		return "add --tls"
 	}
 	switch closing.Code {
 	case wire.ProtocolError:
