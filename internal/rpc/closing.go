@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"gameserverd/wire"
 )
@@ -24,9 +25,7 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 	if s.has(flagClosing) {
 		return
 	}
-	h.peers.Counters.count(why.Code)
-	h.peers.log.Info("session closed", zap.Uint64("conn", s.conn), zap.Uint64("uid", s.uid),
-		zap.String("code", why.Code), zap.String("why", why.Message), zap.Stringer("peer", h.link.Peer(s.conn)))
+	h.logClosed(s, why.Code, why.Message)
 	h.tellClosing(s, why)
 	s.flags |= flagClosing
 	h.told(s)
@@ -38,6 +37,49 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 		}
 	}
 	h.link.Shutdown(s.conn)
+}
+
+// linesPerSecond is how many closed sessions a hub logs one by one at Info. Who
+// wants to can cause as many as there are connections.
+const linesPerSecond = 10
+
+// lines counts the lines of one second.
+type lines struct {
+	since  time.Time // when the second began
+	n      int       // lines
+	untold int       // closings that got none
+}
+
+// logClosed counts and logs a session that the server closes.
+func (h *Hub) logClosed(s *session, code, why string) {
+	h.peers.Counters.count(code)
+	h.endLines()
+	level := zapcore.InfoLevel
+	if h.lines.n >= linesPerSecond {
+		level = zapcore.DebugLevel
+		h.lines.untold++
+	}
+	h.lines.n++
+	if entry := h.peers.log.Check(level, "session closed"); entry != nil {
+		entry.Write(zap.Uint64("conn", s.conn), zap.Uint64("uid", s.uid),
+			zap.String("code", code), zap.String("why", why), zap.Stringer("peer", h.link.Peer(s.conn)))
+	}
+}
+
+// endLines begins a new second when the last is over.
+func (h *Hub) endLines() {
+	now := h.loop.Now()
+	if h.lines.n == 0 {
+		h.lines.since = now
+		return
+	}
+	if now.Sub(h.lines.since) < time.Second {
+		return
+	}
+	if h.lines.untold > 0 {
+		h.peers.log.Info("more sessions closed, each is logged at debug", zap.Int("sessions", h.lines.untold))
+	}
+	h.lines = lines{since: now}
 }
 
 func (h *Hub) tellClosing(s *session, why wire.Closing) {
@@ -81,6 +123,7 @@ func (l *Limits) sweepInterval() time.Duration {
 func (h *Hub) sweep() {
 	h.tick += uint32(h.swept.interval / tickTime)
 	h.drainInbox()
+	h.endLines()
 	slots := uint32(len(h.sessions.pages) * sessionsPerPage)
 	for n := uint32(0); n < min(slots, sweepSlots); n++ {
 		if h.swept.slot >= slots {

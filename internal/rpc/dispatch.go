@@ -30,6 +30,9 @@ func (h *Hub) receive(s *session, raw []byte) {
 			Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
 		return
 	}
+	if h.rate.each != 0 && !h.withinRate(s, m) {
+		return
+	}
 	method := h.method(m.Method)
 	if s.busy() && (method == nil || !method.Concurrent) {
 		h.enqueue(s, raw)

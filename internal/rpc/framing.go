@@ -49,10 +49,10 @@ func (e tooLarge) Error() string {
 // with its framing. Size 0 means that its end has not come yet.
 func (h *Hub) split(s *session, b []byte) (message []byte, size int, err error) {
 	if s.framing == framingFrames {
-		return splitFrame(b, h.limits.MaxFrame)
+		return splitFrame(b, h.maxFrame(s))
 	}
 	n, need, err := h.walk(s, b)
-	limit := h.limits.MaxFrame
+	limit := h.maxFrame(s)
 	switch {
 	case err != nil:
 		return nil, 0, err
@@ -96,7 +96,7 @@ func (h *Hub) walk(s *session, b []byte) (n, need int, err error) {
 	if resumed {
 		w = s.ext.walker
 	} else {
-		w.Reset(h.limits.MaxElements)
+		w.Reset(h.maxElements(s))
 	}
 	if n, err = w.Walk(b); n == 0 && err == nil {
 		need = w.Need()

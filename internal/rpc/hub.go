@@ -67,6 +67,8 @@ type Hub struct {
 	scratch  []byte // the response being built
 	tick     uint32 // the time for sessions in units of tickTime, counted from 1
 	swept    swept
+	rate     rate
+	lines    lines
 	traces   map[uint64][]*trace // by uid; nil: none
 	goodbye  goodbye
 	leave    func(*session) // takes a session out of its rooms
@@ -102,6 +104,7 @@ func (h *Hub) Opened(conn uint64) {
 
 func (h *Hub) begin(conn uint64) *session {
 	h.open.Add(1)
+	h.rate.reset(conn)
 	return h.sessions.open(conn)
 }
 
@@ -142,7 +145,7 @@ func (h *Hub) messages(s *session, conn uint64, b []byte) int {
 		}
 		raw, size, err := h.split(s, b[off:])
 		if err == nil && size > 0 {
-			err = h.msg.Parse(raw, h.limits.MaxElements)
+			err = h.msg.Parse(raw, h.maxElements(s))
 		}
 		if err != nil {
 			h.protocolError(s, err)
@@ -210,8 +213,7 @@ func (h *Hub) Closed(conn uint64, err error) {
 	}
 	h.peers.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.Error(err))
 	if isSlowConsumer(err) {
-		h.peers.Counters.count(wire.SlowConsumer)
-		h.peers.log.Info("session closed", zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.String("code", wire.SlowConsumer), zap.Error(err))
+		h.logClosed(s, wire.SlowConsumer, "it does not take what is sent to it")
 	}
 	gone := Errorf(Canceled, "the client has gone")
 	h.unbind(s, gone)

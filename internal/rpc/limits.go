@@ -53,5 +53,24 @@ func (p *Peers) SetLimits(l Limits) {
 }
 
 // setLimits is SetLimits on the hub's loop. Each limit is read when it is needed,
-// so there is nothing to do for the sessions.
-func (h *Hub) setLimits(l Limits) { h.limits = l }
+// so there is little to do for the sessions.
+func (h *Hub) setLimits(l Limits) {
+	h.limits = l
+	h.rate.set(l.Rate, l.Burst)
+}
+
+// maxFrame is how many bytes a message of the session may have.
+func (h *Hub) maxFrame(s *session) int {
+	if s.uid == 0 {
+		return h.limits.MaxFrameBeforeLogin
+	}
+	return h.limits.MaxFrame
+}
+
+// maxElements is how many values a message of the session may have.
+func (h *Hub) maxElements(s *session) int {
+	if s.uid == 0 {
+		return h.limits.MaxElementsBeforeLogin
+	}
+	return h.limits.MaxElements
+}

@@ -47,6 +47,7 @@ func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Fut
 	if c.stopTime != nil {
 		c.stopTime()
 	}
+	spent := h.rate.carry(conn, h.clock())
 	h.release(s)
 	h.peers.moving.Add(1)
 	h.link.Move(conn, home.index, func(arrived uint64) {
@@ -55,6 +56,7 @@ func (h *Hub) move(conn uint64, c *Call, uid uint64, home *Hub, done *future.Fut
 			return
 		}
 		home.adopt(arrived, was, c, uid)
+		home.rate.take(arrived, spent, home.clock())
 		h.peers.moving.Add(-1)
 		done.Resolve(struct{}{})
 	})

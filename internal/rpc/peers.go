@@ -81,10 +81,11 @@ func orNothing(fn func(uid uint64)) func(uid uint64) {
 // only.
 func (p *Peers) AddHub(loop Loop) *Hub {
 	h := &Hub{
-		peers: p, index: len(p.hubs), loop: loop, methods: p.registry.methods, limits: p.limits.complete(),
+		peers: p, index: len(p.hubs), loop: loop, methods: p.registry.methods,
 		uids: make(map[uint64]uint64), orphans: make(map[*Call]struct{}), rooms: make(map[string]*room), tick: 1,
 	}
 	h.call.hub.Store(h)
+	h.setLimits(p.limits.complete())
 	p.hubs = append(p.hubs, h)
 	return h
 }
@@ -276,6 +277,8 @@ type Counters struct {
 	StrayResponses      atomic.Int64 // responses that nobody waits for
 	MailboxFull         atomic.Int64 // times that reading stopped at a full mailbox
 	Panics              atomic.Int64 // methods that panicked
+	OverRate            atomic.Int64 // requests over the rate limit, refused
+	OverRateDropped     atomic.Int64 // notifications over the rate limit, dropped
 
 	closed [len(closingCodes)]atomic.Int64
 }
@@ -319,6 +322,8 @@ func (c *Counters) String() string {
 	add("stray responses", c.StrayResponses.Load())
 	add("full mailboxes", c.MailboxFull.Load())
 	add("panics", c.Panics.Load())
+	add("requests over the rate", c.OverRate.Load())
+	add("notifications over the rate", c.OverRateDropped.Load())
 	for i, code := range closingCodes {
 		add("closed as "+code, c.closed[i].Load())
 	}
