@@ -42,6 +42,9 @@ func (s *Server) limitConnections() int {
 	if configured <= within {
 		return configured
 	}
+	if int64(within) == s.maxConnections.Load() { // a reload: it was said before
+		return within
+	}
 	s.log.Info("fewer connections than limits.max_connections: the process may not have more descriptors",
 		zap.Int("connections", within), zap.Int("max_connections", configured), zap.Uint64("descriptors", rlimit.Cur))
 	return within
