@@ -14,7 +14,8 @@ type AuthClient struct{ c *client.Client }
 // Login binds the connection to the player whom the token names. An older
 // connection of the same player is closed with the code replaced.
 //
-// A token that is not accepted is unauthenticated. On a connection that is
+// A token that is not accepted is unauthenticated, and resource_exhausted one too
+// many from one address (limits.login_rate_per_ip). On a connection that is
 // logged in as another player it is failed_precondition: log out first.
 //
 // It calls auth.login.

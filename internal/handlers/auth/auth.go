@@ -6,6 +6,7 @@
 package auth
 
 import (
+	"net/netip"
 	"time"
 
 	"gameserverd/internal/future"
@@ -26,9 +27,17 @@ type Players interface {
 	Login(uid uint64) *future.Future[struct{}]
 }
 
+// Gate says how often one address may try to log in.
+type Gate interface {
+	// Login counts one try from a, or says how long to wait for the next. Any
+	// goroutine.
+	Login(a netip.Addr) (ok bool, retry time.Duration)
+}
+
 // Options are the area's settings.
 type Options struct {
 	Heartbeat time.Duration // how often a silent client should ping to stay connected
+	Gate      Gate          // nil: everybody may try as often as they like
 }
 
 // Handlers are the methods of the area.
@@ -53,11 +62,18 @@ type Session struct {
 // Login binds the connection to the player whom the token names. An older
 // connection of the same player is closed with the code replaced.
 //
-// A token that is not accepted is unauthenticated. On a connection that is
+// A token that is not accepted is unauthenticated, and resource_exhausted one too
+// many from one address (limits.login_rate_per_ip). On a connection that is
 // logged in as another player it is failed_precondition: log out first.
 //
 //rpc:public
 func (h *Handlers) Login(c *rpc.Call, token string) *future.Future[Session] {
+	if gate := h.options().Gate; gate != nil { // first, since to verify a signature takes its time
+		if ok, retry := gate.Login(c.Peer()); !ok {
+			return future.Failed[Session](&rpc.Error{
+				Code: rpc.ResourceExhausted, Message: "auth.login: too many logins from this address", RetryAfter: retry})
+		}
+	}
 	uid, err := h.verifier.Verify(token)
 	if err != nil {
 		return future.Failed[Session](rpc.Errorf(rpc.Unauthenticated, "auth.login: %v", err))

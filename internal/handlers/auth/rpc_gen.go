@@ -19,7 +19,7 @@ func Methods(h *Handlers) []rpc.Method {
 			},
 			Result: "Session {uid uint, server_time_ms int, heartbeat_ms int}",
 			Public: true,
-			Where:  "internal/handlers/auth/auth.go:60",
+			Where:  "internal/handlers/auth/auth.go:70",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(1, 1); err != nil {
 					return nil, err
@@ -38,7 +38,7 @@ func Methods(h *Handlers) []rpc.Method {
 			Doc:    "Logout unbinds the connection from its player, who leaves all rooms. Without a login it does nothing.",
 			Result: "nil",
 			Public: true,
-			Where:  "internal/handlers/auth/auth.go:85",
+			Where:  "internal/handlers/auth/auth.go:101",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(0, 0); err != nil {
 					return out, err
