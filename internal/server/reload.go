@@ -124,6 +124,8 @@ func (s *Server) putInForce(next *settings) bool {
 		return false
 	}
 	s.settings.Store(next)
+	s.gate.Set(gateLimits(next.cfg.Limits))
+	s.transport.Set(next.transport)
 	most := s.limitConnections()
 	s.maxConnections.Store(int64(most))
 	s.peers.SetLimits(rpcLimits(next.cfg.Limits, most))

@@ -20,6 +20,7 @@ import (
 	"gameserverd/internal/config"
 	"gameserverd/internal/conn"
 	"gameserverd/internal/game"
+	"gameserverd/internal/gate"
 	"gameserverd/internal/handlers"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/handlers/duel"
@@ -28,6 +29,7 @@ import (
 	"gameserverd/internal/loop"
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/systemd"
+	"gameserverd/internal/transport"
 )
 
 // Server is the daemon.
@@ -43,6 +45,8 @@ type Server struct {
 	peers  *rpc.Peers
 	admin  *admin.Server // nil: off
 
+	gate      *gate.Gate
+	transport *transport.Shared
 	inherited bool // clients come through systemd's sockets
 	announce  announcer
 
@@ -155,7 +159,7 @@ func (s *Server) makeSessions(o Options) error {
 	s.maxConnections.Store(int64(s.limitConnections()))
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
-		Registry: registry, Log: s.log, Workers: s.pool, Protocols: s.cfg.Listen.Protocols, Middleware: callLog(s.log),
+		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings, Middleware: callLog(s.log),
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpc.Limits{
 			MaxConnections: int(s.maxConnections.Load()), MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
@@ -164,14 +168,8 @@ func (s *Server) makeSessions(o Options) error {
 		},
 	})
 	budget := conn.NewBudget(limits.MaxTotalWriteBufferBytes)
-	s.sets = make([]*conn.Set, len(s.loops))
-	for i, l := range s.loops {
-		hub := s.peers.AddHub(hubLoop{l})
-		s.sets[i] = conn.NewSet(l, hub, conn.Options{
-			MaxInput: limits.MaxFrameBytes + 4096, MaxOutput: limits.MaxWriteBufferBytes, Budget: budget,
-		})
-		hub.Connect(hubLink{s.sets[i], s.sets})
-	}
+	s.makeTransport()
+	s.join(conn.Options{MaxInput: limits.MaxFrameBytes + 4096, MaxOutput: limits.MaxWriteBufferBytes, Budget: budget})
 	s.makePlayers(mail.Arrived(s.peers))
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
@@ -279,6 +277,7 @@ func (s *Server) Run() (Report, error) {
 	}
 	s.state.CompareAndSwap(starting, serving)
 	s.letReload()
+	defer s.watchCertificates(nil)()
 	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
 	s.announce.serves()
 	select {

@@ -10,6 +10,7 @@ import (
 	"gameserverd/internal/game"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/rpc"
+	"gameserverd/internal/transport"
 )
 
 // settings are what a reload replaces: a configuration, and what was made of it
@@ -20,6 +21,9 @@ type settings struct {
 	shop     *game.Shop
 	verifier authhandlers.Verifier
 	jwt      *auth.JWT // the same; nil: auth.mode is dev
+
+	transport   transport.Settings
+	certificate certificate // that of transport.TLS
 }
 
 // newSettings reads everything that the configuration names, and puts nothing in
@@ -37,6 +41,9 @@ func newSettings(cfg *config.Config) (*settings, error) {
 		}
 		n.verifier = n.jwt
 	}
+	var wrong config.Problems
+	n.transport, n.certificate, wrong = newTransport(cfg)
+	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -88,6 +95,9 @@ func wrongKeys(cfg *config.Config, err error) (problems config.Problems) {
 
 // logFiles says what was read, as far as it was not in old; nil: nothing was.
 func (n *settings) logFiles(log *zap.Logger, old *settings) {
+	if old == nil || n.certificate.changed(&old.certificate) {
+		n.certificate.log(log)
+	}
 	if n.jwt == nil {
 		return
 	}
