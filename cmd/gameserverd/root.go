@@ -39,6 +39,7 @@ by the deadline, 130 interrupted.`,
 		newToken(program),
 		newMigrate(program),
 		newBackup(program),
+		newCtl(program),
 		newVersion(),
 	)
 	return root

@@ -74,7 +74,8 @@ func serve(program, file string) error {
 		return cli.Failed(err)
 	}
 	s, err := server.NewWith(cfg, log.Logger, server.Options{
-		Load: func() (*config.Config, error) { return loadConfig(file) }, Log: log,
+		Version: readBuild().Version,
+		Load:    func() (*config.Config, error) { return loadConfig(file) }, Log: log,
 		Sockets: server.Sockets{FDs: fds, Names: names}, Notifier: systemd.New(log.Logger),
 	})
 	if err != nil {
