@@ -114,3 +114,17 @@ func TestPlainBesideTLS(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// tlsOver begins TLS on a connection that was used before.
+type tlsOver struct{ net.Conn }
+
+func (c *tlsOver) client(config *tls.Config) *tls.Conn { return tls.Client(c.Conn, config) }
+
+func (c *tlsOver) tls(t testing.TB, config *tls.Config) *tls.Conn {
+	t.Helper()
+	secure := c.client(config)
+	if err := secure.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return secure
+}
