@@ -66,18 +66,33 @@ func (h *Hub) sayGoodbye(s *session) {
 	if s.has(flagGoodbye | flagClosing | flagMoving) {
 		return
 	}
-	h.peers.Counters.count(wire.ServerShutdown)
-	h.drainInbox()
-	h.tellClosing(s, wire.Closing{Code: wire.ServerShutdown, Message: "the server is shutting down",
-		Reconnect: true, RetryAfter: h.peers.jitter(shutdownRetry)})
-	s.flags |= flagGoodbye
-	if s.framing == framingUnknown { // it has said nothing, and could not be told
-		s.flags |= flagRelease
-		h.closeIfDone(s)
+	why := wire.Closing{Code: wire.ServerShutdown, Message: "the server is shutting down",
+		Reconnect: true, RetryAfter: h.peers.jitter(shutdownRetry)}
+	if s.framing == framingUnknown {
+		h.sayGoodbyeLater(s, why)
 		return
 	}
+	h.peers.Counters.count(wire.ServerShutdown)
+	h.drainInbox()
+	h.tellClosing(s, why)
+	s.flags |= flagGoodbye
 	h.giveGrace(s)
 	h.closeIfDone(s)
+}
+
+// sayGoodbyeLater gives a session that has said nothing, and so cannot be told
+// anything, the grace to say something: whoever has connected a moment ago is
+// about to. After that it is closed without a word.
+func (h *Hub) sayGoodbyeLater(s *session, why wire.Closing) {
+	if !s.has(flagRefused) { // else it waits to be told something else
+		h.refuseLater(s, &why)
+	}
+	conn := s.conn
+	h.loop.After(h.goodbye.grace, func() {
+		if s := h.session(conn); s != nil && s.has(flagRefused) {
+			h.closeUntold(s, h.whyRefused(s).Code)
+		}
+	})
 }
 
 // giveGrace lets the session stay for a while after its goodbye.

@@ -175,3 +175,38 @@ func TestWhatWasSentEarlierArrivesBeforeARefusalOrAClosing(t *testing.T) {
 		t.Errorf("got %q, want %q", said, want)
 	}
 }
+
+// Who connects in the moment of the drain, and has not said anything yet, is told
+// why it cannot stay, if it speaks within the grace.
+func TestDrainTellsWhoHasOnlyJustConnected(t *testing.T) {
+	r := roomRig(t, 1)
+	speaks, silent := r.dial(), r.dial()
+	r.goodbye(300 * time.Millisecond)
+	late := r.dial() // it was accepted before
+	r.settle()
+	r.advance(100 * time.Millisecond)
+	for _, p := range []*peer{speaks, late} {
+		p.request("sum", 1, 1)
+		r.settle()
+		all := p.read()
+		if len(all) != 1 || all[0].method != wire.ClosingMethod {
+			t.Fatalf("got %v", all)
+		}
+		if m := all[0].params[0].(map[string]any); m["code"] != wire.ServerShutdown || m["reconnect"] != true || m["retry_after_ms"] == nil {
+			t.Errorf("closing says %v", m)
+		}
+		if p.link.conns[p.conn] != nil {
+			t.Error("the session stays")
+		}
+	}
+	if silent.link.conns[silent.conn] == nil {
+		t.Fatal("a session that has said nothing got no grace")
+	}
+	r.advance(300 * time.Millisecond)
+	if err := r.peers.Quiet(canceled()); err != nil || r.peers.Refusing() != 0 {
+		t.Errorf("the drain does not end: %v, %d wait to be told", err, r.peers.Refusing())
+	}
+	if n := r.peers.Counters.Closed()[wire.ServerShutdown]; n != 3 {
+		t.Errorf("%d sessions are counted as closed", n)
+	}
+}
