@@ -86,8 +86,14 @@ type process struct {
 // and a home.
 func launch(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
+	return launchCmd(t, dir, env, exec.Command(binary, args...))
+}
+
+// launchCmd is launch for a command that starts the binary its own way.
+func launchCmd(t *testing.T, dir string, env []string, cmd *exec.Cmd) *process {
+	t.Helper()
 	p := &process{
-		t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{}),
+		t: t, cmd: cmd, ended: make(chan struct{}),
 		out: &output{changed: make(chan struct{}, 1)}, err: &output{changed: make(chan struct{}, 1)},
 	}
 	p.cmd.Dir = dir
