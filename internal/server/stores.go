@@ -154,6 +154,21 @@ func (st *stores) prepare(ctx context.Context) error {
 	if err := st.await(limited, "redis", st.redis.Ping); err != nil {
 		return err
 	}
+	st.watch()
+	ctx, stop := st.giveUpWhenAway(ctx)
+	defer stop()
+	if err := st.fill(ctx); err != nil {
+		if away := context.Cause(ctx); errors.Is(away, errAwayTooLong) {
+			return away
+		}
+		return err
+	}
+	return nil
+}
+
+// fill brings the tables up to date and loads the boards. It takes as long as it
+// takes, with a line now and then, while the store answers.
+func (st *stores) fill(ctx context.Context) error {
 	applied, err := schema.Up(ctx, st.sql, st.log)
 	if err != nil {
 		return err
@@ -173,8 +188,32 @@ func (st *stores) prepare(ctx context.Context) error {
 		return fmt.Errorf("server: boards: %w", err)
 	}
 	st.log.Info("boards loaded", zap.Int64("rows", total), zap.Duration("took", time.Since(began)))
-	st.watch()
 	return nil
+}
+
+var errAwayTooLong = errors.New("does not answer")
+
+// giveUpWhenAway returns a context that ends, with errAwayTooLong as its cause,
+// when the database has not answered for store.start_timeout: nothing else ends
+// a statement of the start that has no time limit of its own.
+func (st *stores) giveUpWhenAway(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	st.watching.Go(func() {
+		look := time.NewTicker(awaitStep)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
+			if up, why, since := st.sqlUp.State(); !up && time.Since(since) > st.cfg.Store.StartTimeout {
+				cancel(fmt.Errorf("server: store sql %w within store.start_timeout (%v): %s", errAwayTooLong, st.cfg.Store.StartTimeout, why))
+				return
+			}
+		}
+	})
+	return ctx, func() { cancel(nil) }
 }
 
 // awaitStep is how often a store that does not answer is tried at the start.

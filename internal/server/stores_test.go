@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -257,6 +258,67 @@ func TestStartGivesUpOnTheStore(t *testing.T) {
 	if _, err := s.Run(); err == nil || !strings.Contains(err.Error(), "store.start_timeout") || !strings.Contains(err.Error(), "sql") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A server that stops in the middle of the start, when statements without a time
+// limit of their own run, does not hold it for good.
+func TestStartGivesUpOnAStoreThatStallsWhileItLoads(t *testing.T) {
+	sql := storetest.MariaDBAlone(t)
+	start(t, onMariaDB(t, sql.DSN), nil).untilReadyThenDrain()
+	db := openDB(t, sql.DSN)
+	lock, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if _, err := lock.ExecContext(t.Context(), "LOCK TABLES ranks WRITE"); err != nil {
+		t.Fatal(err)
+	}
+	cfg := onMariaDB(t, sql.DSN)
+	cfg.Store.Timeout, cfg.Store.StartTimeout = 200*time.Millisecond, 500*time.Millisecond
+	s, err := New(cfg, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := s.Run(); ended <- err }()
+	eventually(t, "the boards are being loaded", func() bool {
+		var waiting int
+		const query = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%'"
+		return db.QueryRowContext(t.Context(), query).Scan(&waiting) == nil && waiting > 0
+	})
+	sql.Stall()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "store.start_timeout") {
+			t.Errorf("Run ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the start goes on waiting")
+		s.Shutdown("the test ends")
+		<-ended
+	}
+	sql.Resume()
+}
+
+// untilReadyThenDrain has the tables made.
+func (s *testServer) untilReadyThenDrain() {
+	s.t.Helper()
+	s.untilReady()
+	if report := s.drain(); !report.Clean {
+		s.t.Errorf("drain: %+v", report)
+	}
+}
+
+// openDB is the database without the daemon between.
+func openDB(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 func TestSignalWhileWaitingForTheStore(t *testing.T) {
