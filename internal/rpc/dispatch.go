@@ -181,8 +181,8 @@ func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Me
 	h.drainInbox()
 	if s.conn == conn && !s.has(flagClosing) {
 		h.respond(s, c, out, err)
-	} else if h.peers.middleware != nil {
-		h.peers.middleware.after(c, err)
+	} else if h.peers.observed() {
+		h.peers.after(c, err)
 	}
 	h.endPlain(c)
 }
@@ -254,8 +254,8 @@ func (h *Hub) respond(s *session, c *Call, out []byte, err error) {
 	if n := len(out) - wire.HeaderLen; err == nil && (n <= 0 || n > wire.MaxFrame) {
 		err = fmt.Errorf("a result message of %d bytes, from 1 to %d can be sent", max(n, 0), wire.MaxFrame)
 	}
-	if h.peers.middleware != nil {
-		h.peers.middleware.after(c, err)
+	if h.peers.observed() {
+		h.peers.after(c, err)
 		h.drainInbox()
 	}
 	if err != nil {

@@ -145,8 +145,8 @@ func (h *Hub) settle(c *Call, encode func([]byte) ([]byte, error), err error) {
 		h.forget(s, c)
 	} else {
 		delete(h.orphans, c)
-		if h.peers.middleware != nil {
-			h.peers.middleware.after(c, err)
+		if h.peers.observed() {
+			h.peers.after(c, err)
 		}
 	}
 	c.end(errCallEnded)
@@ -162,8 +162,8 @@ func (h *Hub) answer(s *session, c *Call, encode func([]byte) ([]byte, error), e
 		out, err = h.encode(c, out, encode)
 	}
 	if c.answered || s.has(flagClosing) {
-		if h.peers.middleware != nil {
-			h.peers.middleware.after(c, err)
+		if h.peers.observed() {
+			h.peers.after(c, err)
 		}
 		return
 	}

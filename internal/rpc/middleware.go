@@ -18,6 +18,28 @@ type Middleware struct {
 	After func(c *Call, err error)
 }
 
+// OnEnd has fn called as a Middleware's After for each call that ends from now on;
+// nil: nothing. Beside a Middleware it can come and go while calls are under way,
+// and costs calls nothing while it is away. Any goroutine.
+func (p *Peers) OnEnd(fn func(c *Call, err error)) {
+	if fn == nil {
+		p.ended.Store(nil)
+		return
+	}
+	p.ended.Store(&Middleware{After: fn})
+}
+
+// observed reports whether anybody wants to know how calls end.
+func (p *Peers) observed() bool { return p.middleware != nil || p.ended.Load() != nil }
+
+// after tells who wants to know how a call has ended.
+func (p *Peers) after(c *Call, err error) {
+	p.middleware.after(c, err)
+	if m := p.ended.Load(); m != nil {
+		m.after(c, err)
+	}
+}
+
 // chain is the middleware of a server, the first outermost.
 type chain []Middleware
 

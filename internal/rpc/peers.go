@@ -55,6 +55,7 @@ type Peers struct {
 	online   atomic.Int64 // sessions with a uid
 	refusing atomic.Int64 // refused connections that wait to be told
 	tracing  atomic.Int64 // traces
+	ended    atomic.Pointer[Middleware]
 	changes  chan struct{}
 
 	mu     sync.Mutex

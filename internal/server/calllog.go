@@ -10,14 +10,24 @@ import (
 	"gameserverd/wire"
 )
 
-// callLog logs every call and its outcome at debug level. It is no middleware at
-// all at any other level, so that calls then pay nothing for it.
-func callLog(log *zap.Logger) []rpc.Middleware {
-	if !log.Core().Enabled(zapcore.DebugLevel) {
-		return nil
+// logCalls logs every call and its outcome while the log's level is debug; at any
+// other level calls pay nothing for it. It is called when the level has changed.
+func (s *Server) logCalls() {
+	if !s.log.Core().Enabled(zapcore.DebugLevel) {
+		s.peers.OnEnd(nil)
+		return
 	}
-	return []rpc.Middleware{{After: func(c *rpc.Call, err error) {
-		log.Debug("call", zap.String("method", c.Method()), zap.Uint64("uid", c.UID()),
+	s.peers.OnEnd(func(c *rpc.Call, err error) {
+		s.log.Debug("call", zap.String("method", c.Method()), zap.Uint64("uid", c.UID()),
 			zap.String("code", string(wire.CodeOf(err))), zap.Duration("took", time.Since(c.Now())), zap.Error(err))
-	}}}
+	})
+}
+
+// setLogLevel makes level, one of log.level, the least that is written. Without
+// Options.Log it stays as it is. Any goroutine.
+func (s *Server) setLogLevel(level string) {
+	if s.o.Log != nil {
+		s.o.Log.SetLevel(level)
+		s.logCalls()
+	}
 }

@@ -209,7 +209,7 @@ func (s *Server) setLevel(level string) error {
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, level):
 		return &ctl.Error{Code: string(wire.InvalidArgument), Message: "the level must be debug, info, warn or error"}
 	}
-	s.o.Log.SetLevel(level)
+	s.setLogLevel(level)
 	return nil
 }
 

@@ -146,10 +146,10 @@ func (s *Server) letReload() { s.reloads.once.Do(func() { close(s.reloads.begun)
 // logReload says what has changed, at whichever of the two log levels shows it.
 func (s *Server) logReload(old, next *settings, changed []config.Change, restart []string) {
 	level := next.cfg.Log.Level
-	if s.o.Log != nil && quieter(level, old.cfg.Log.Level) {
-		defer s.o.Log.SetLevel(level)
-	} else if s.o.Log != nil {
-		s.o.Log.SetLevel(level)
+	if s.o.Log != nil && quieter(level, s.o.Log.Level()) {
+		defer s.setLogLevel(level)
+	} else {
+		s.setLogLevel(level)
 	}
 	for _, c := range changed {
 		s.log.Info("setting changed", zap.String("key", c.Key), zap.String("old", c.Old), zap.String("new", c.New))

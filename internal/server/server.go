@@ -159,15 +159,12 @@ func (s *Server) makeSessions(o Options) error {
 	s.maxConnections.Store(int64(s.limitConnections()))
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
-		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings, Middleware: callLog(s.log),
+		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings,
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
-		Limits: rpc.Limits{
-			MaxConnections: int(s.maxConnections.Load()), MaxFrame: limits.MaxFrameBytes, MaxElements: limits.MaxElements,
-			MaxMailbox: limits.MaxMailbox, MaxMailboxBytes: limits.MaxMailboxBytes, MaxConcurrent: limits.MaxConcurrent,
-			LoginTimeout: limits.LoginTimeout, IdleTimeout: limits.IdleTimeout, FrameTimeout: limits.FrameTimeout,
-		},
+		Limits: rpcLimits(limits, int(s.maxConnections.Load())),
 	})
 	budget := conn.NewBudget(limits.MaxTotalWriteBufferBytes)
+	s.logCalls()
 	s.makeTransport()
 	s.join(conn.Options{MaxInput: limits.MaxFrameBytes + 4096, MaxOutput: limits.MaxWriteBufferBytes, Budget: budget})
 	s.makePlayers(mail.Arrived(s.peers))
