@@ -19,6 +19,7 @@ func newBench() *cobra.Command {
 	o := bench.Options{JSON: cli.AppendJSON}
 	var asJSON bool
 	var expect, loginFile string
+	var secure cli.TLS
 	cmd := &cobra.Command{
 		Use:   "bench [METHOD [JSON-ARG...]]",
 		Short: "Measure throughput and latency of a method of a running daemon",
@@ -33,6 +34,9 @@ the server does, and latency runs from when a call was due: a stall counts for a
 calls that it delays (no coordinated omission). --depth then only bounds what is
 outstanding on a connection.
 
+With --tls, or any other of the TLS flags, each connection makes a full TLS
+handshake before the measurement; the CPU that TLS takes here is in the result.
+
 Connections that the server ends are counted with the reason, and the others go on.
 Ctrl-C ends the run early and prints the result so far; the exit code is then 130. It
 is 1 when nothing was measured, no call succeeded, or a result was not --expect.`,
@@ -40,6 +44,7 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
   gameserverd bench --connections 100 --depth 16 --duration 30s
   gameserverd bench --rate 20000 --connections 1000 echo '{"name": "Ada"}'
   gameserverd bench --login 'dev:{i}' player.get
+  gameserverd bench --ca ca.pem --connections 100
   gameserverd bench --total 100000 --expect 3 --json sum 1 2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args = numbers(args); len(args) > 0 {
@@ -64,6 +69,9 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
 			if o.Logins, err = readLogins(loginFile); err != nil {
 				return err
 			}
+			if o.TLS, err = secure.Config(os.Stderr); err != nil {
+				return err
+			}
 			if o.Warmup == 0 {
 				o.Warmup = -1 // none; 0 is the default
 			}
@@ -84,6 +92,7 @@ is 1 when nothing was measured, no call succeeded, or a result was not --expect.
 	flags.DurationVar(&o.Warmup, "warmup", bench.DefaultWarmup, "time before the measurement whose calls do not count")
 	flags.StringVar(&o.Login, "login", "", "log each connection in with this token; {i} is its number from 1: 'dev:{i}'")
 	addLoginFileFlag(cmd, &loginFile, "log each connection in with a token of this file, a line for each; gameserverd token --count makes it")
+	addTLSFlags(cmd, &secure)
 	flags.StringVar(&expect, "expect", "", "result that every answer must have, as JSON")
 	flags.BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
@@ -120,6 +129,9 @@ func runBench(ctx context.Context, o bench.Options, asJSON bool) error {
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return &cli.ExitError{Code: cli.ExitInterrupted, Err: err}
+		}
+		if hint := cli.TLSHint(err); hint != "" {
+			err = fmt.Errorf("%w\nhint: %s", err, hint)
 		}
 		return cli.Failed(err)
 	}

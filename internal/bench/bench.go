@@ -7,13 +7,14 @@
 // that it delays (no coordinated omission).
 //
 // It is not a test of the protocol, and it knows no method but auth.login. Scheduling (pace.go, calls.go), the protocol
-// (session.go), counting (tally.go) and reporting (report.go) do no I/O; worker.go has the loops.
+// (session.go), TLS (secure.go, but for its handshakes), counting (tally.go) and reporting (report.go) do no I/O; worker.go has the loops.
 //
 // Its one invariant: every call that begins in the measured window is counted exactly once, as answered, lost with its
 // connection, or unanswered.
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -107,7 +108,11 @@ func (r *run) connect(ctx context.Context) error {
 		return fmt.Errorf("stopped while connecting: %w", ctx.Err())
 	}
 	if r.ready() == 0 {
-		return fmt.Errorf("%s: no connection could be used: %s", r.o.Addr, counts(r.failed()))
+		none := &NoConnectionError{Addr: r.o.Addr, Why: r.failed()}
+		for _, s := range r.snaps {
+			none.TLS = cmp.Or(none.TLS, s.why)
+		}
+		return none
 	}
 	return nil
 }
@@ -263,6 +268,7 @@ func (r *run) result() *Result {
 		res.FirstError = t.firstError.Error()
 	}
 	for _, s := range r.snaps {
+		res.TLS = cmp.Or(res.TLS, s.secure)
 		res.Unanswered += s.unanswered
 		res.NotSent += s.owed
 		for why, n := range s.closed {

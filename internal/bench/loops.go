@@ -51,6 +51,7 @@ func (r *run) newWorker(name string, first, count int) (*worker, error) {
 	}
 	w := &worker{
 		loop: l, target: target{method: r.o.Method, params: r.o.Params}, depth: r.o.Depth,
+		tls: r.o.TLS, dialing: r.dialing,
 		clock: r.now, poke: r.poke, budget: r.budget, sessions: make([]session, count),
 		in:     intake{window: window{from: unlimitedNS, until: unlimitedNS}, expect: expect, tally: newTally()},
 		failed: map[string]int{}, closed: map[string]int{}, early: map[uint64]error{},
@@ -100,6 +101,7 @@ func (r *run) close() {
 		w.loop.AddCallback(w.end)
 		w.loop.Stop()
 		<-r.ended[i]
+		w.shaking.Wait()
 		w.set.Release()
 		// Nothing was written to its descriptors, and the run is over.
 		_ = w.loop.Close(true)

@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ type Options struct {
 	Params      wire.Raw      // its params, an array; nil: 1, 2 for sum, none for others
 	Login       string        // token of auth.login, in which {i} stands for the connection's number, from 1; "": no login
 	Logins      []string      // instead of Login: a token for each connection
+	TLS         *tls.Config   // nil: plain; its ServerName is the host of Addr unless it says another
 	Expect      wire.Raw      // the result that every answer must have; nil: any
 
 	// JSON appends a value as JSON, for the values in the result; nil: they are left out.
@@ -81,6 +84,10 @@ func (o Options) resolve() (Options, error) {
 		if o.Method == defaultMethod {
 			o.Params = wire.AppendInt(wire.AppendInt(wire.AppendArray(nil, 2), 1), 2)
 		}
+	}
+	if host, _, err := net.SplitHostPort(o.Addr); o.TLS != nil && o.TLS.ServerName == "" && err == nil {
+		o.TLS = o.TLS.Clone()
+		o.TLS.ServerName = host
 	}
 	return o, o.check()
 }

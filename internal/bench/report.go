@@ -19,6 +19,7 @@ type Result struct {
 	Loops       int             `json:"loops"`
 	Depth       int             `json:"depth"`
 	Rate        float64         `json:"rate"`           // calls a second asked for; 0: as fast as answers came
+	TLS         string          `json:"tls"`            // version and cipher; "": plain
 	Seconds     float64         `json:"seconds"`        // measured
 	Warmup      float64         `json:"warmup_seconds"` // before it
 	Interrupted bool            `json:"interrupted"`    // ended before its time
@@ -110,6 +111,9 @@ func (r *Result) head(b *strings.Builder) {
 		fmt.Fprintf(b, "%s calls/s in all", thousands(uint64(r.Rate+0.5)))
 	} else {
 		fmt.Fprintf(b, "%d outstanding on each", r.Depth)
+	}
+	if r.TLS != "" {
+		b.WriteString(", " + r.TLS)
 	}
 	fmt.Fprintf(b, ", %.1f s after %.1f s of warm-up", r.Seconds, r.Warmup)
 	if r.Interrupted {

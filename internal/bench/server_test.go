@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -49,6 +50,15 @@ type testServer struct {
 func serve(t *testing.T, answer func(p *peer, m *wire.Message) error) *testServer {
 	t.Helper()
 	return serveGreeting(t, func(*peer) error { return nil }, answer)
+}
+
+// serveTLS is serve of a server of crypto/tls.
+func serveTLS(t *testing.T, cfg *tls.Config, answer func(p *peer, m *wire.Message) error) *testServer {
+	t.Helper()
+	return serveGreeting(t, func(p *peer) error {
+		p.Conn = tls.Server(p.Conn, cfg)
+		return p.Conn.(*tls.Conn).Handshake()
+	}, answer)
 }
 
 // serveGreeting is serve of a server that does something as soon as a connection is there.

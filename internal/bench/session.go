@@ -32,6 +32,7 @@ type session struct {
 	state   state
 	reason  string // why the server closes it, or why it cannot be used
 	waiting bool   // auth.login has no answer yet
+	layer   *layer // TLS; nil: plain
 }
 
 // login appends the call of auth.login.

@@ -1,10 +1,14 @@
 package bench
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,8 +33,14 @@ type worker struct {
 	depth  int
 	token  func(at int) string // of the login of session at; nil: none
 	clock  func() int64        // ns since the run began
+	tls    *tls.Config         // nil: plain
 	poke   func()              // tells the run that something it waits for may have happened
 	budget *atomic.Int64       // calls of the window that may still begin, of all workers; nil: no limit
+
+	dialing context.Context // of all handshakes
+
+	// any goroutine
+	shaking sync.WaitGroup // handshakes under way
 
 	// loop only
 	sessions []session
@@ -46,6 +56,9 @@ type worker struct {
 	out      []byte // for one write; reused
 	failed   map[string]int
 	closed   map[string]int
+	secure   string // what the first handshake agreed on
+	why      error  // the first of TLS
+	scratch  []byte // for what TLS opens; nil: not needed yet
 
 	// loop only, with a rate
 	open  bool // calls begin when they are due, not when others end
@@ -92,13 +105,23 @@ func (w *worker) opened(at int, id uint64) {
 	s.id = id
 	w.at[conn.Slot(id)] = int32(at)
 	w.set.Resume(id)
+	if w.tls != nil {
+		w.shake(at)
+		return
+	}
+	w.begin(at)
+}
+
+// begin logs in, if that is asked for, on a connection that is there.
+func (w *worker) begin(at int) {
+	s := &w.sessions[at]
 	if w.token == nil {
 		s.state = ready
 		w.settle()
 		return
 	}
 	w.out = s.login(w.out[:0], w.token(at))
-	w.set.Write(id, w.out)
+	w.write(s, w.out)
 }
 
 // settle counts a session that has become ready.
@@ -176,7 +199,7 @@ func (w *worker) fill(s *session, now int64, n int) {
 	}
 	w.out = out
 	if len(out) > 0 {
-		w.set.Write(s.id, out)
+		w.write(s, out)
 	}
 }
 
@@ -196,7 +219,7 @@ func (w *worker) pump(now int64) {
 		}
 		w.out = s.call(w.out[:0], &w.target, w.pacer.take())
 		w.live++
-		w.set.Write(s.id, w.out)
+		w.write(s, w.out)
 		if s.calls.room() {
 			w.turn.push(at)
 		}
@@ -219,6 +242,15 @@ func (w *worker) idle() {
 
 // Data implements conn.Handler. Loop only.
 func (w *worker) Data(id uint64, b []byte) int {
+	if s := &w.sessions[w.at[conn.Slot(id)]]; s.layer != nil {
+		w.opaque(id, s, b)
+		return len(b)
+	}
+	return w.plain(id, b)
+}
+
+// plain takes the messages in b, and returns how many bytes they are.
+func (w *worker) plain(id uint64, b []byte) int {
 	now := w.clock()
 	at := w.at[conn.Slot(id)]
 	s := &w.sessions[at]
@@ -242,7 +274,7 @@ func (w *worker) Data(id uint64, b []byte) int {
 		w.fill(s, now, len(out))
 	} else {
 		if len(out) > 0 {
-			w.set.Write(id, out)
+			w.write(s, out)
 		}
 		if s.calls.room() && s.state == ready {
 			w.turn.push(at)
@@ -268,11 +300,21 @@ func (w *worker) Closed(id uint64, err error) {
 	at := int(w.at[slot])
 	w.at[slot] = none
 	s := &w.sessions[at]
-	if s.reason == "" {
+	if s.reason == "" && (s.layer == nil || s.state != dialing) {
 		s.reason = closeProblem(err)
 	}
 	if w.ending {
 		return
+	}
+	if s.layer != nil {
+		s.layer.closed = true
+		s.layer.end(io.EOF)
+		if s.state == dialing {
+			if s.reason != "" { // the handshake has failed
+				w.fail(at)
+			}
+			return // secured says how it ended
+		}
 	}
 	w.live -= int(s.calls.live)
 	w.in.lost += s.calls.within(w.in.window)
@@ -304,6 +346,8 @@ type snapshot struct {
 	issuing              bool
 	unanswered, owed     uint64
 	failed, closed       map[string]int
+	secure               string
+	why                  error
 }
 
 // collect gives the worker's tally away, in exchange for an empty one; at the end of the run with what is only known then.
@@ -311,7 +355,7 @@ type snapshot struct {
 func (w *worker) collect(empty *tally, end bool) snapshot {
 	snap := snapshot{
 		tally: w.in.tally, settled: w.settled, ready: w.ready, live: w.live, issuing: w.issuing,
-		failed: maps.Clone(w.failed), closed: maps.Clone(w.closed),
+		failed: maps.Clone(w.failed), closed: maps.Clone(w.closed), secure: w.secure, why: w.why,
 	}
 	w.in.tally = empty
 	if !end {
