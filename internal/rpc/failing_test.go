@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,6 +138,40 @@ func TestAfterRunsForCallsWhoseClientHasGone(t *testing.T) {
 	r.settle()
 	if under != 0 {
 		t.Errorf("after the session was closed by its own call %d calls have not ended", under)
+	}
+}
+
+// Who wants to know how calls end can come and go beside the middleware, while
+// they are under way, and its panic costs nothing.
+func TestOnEndComesAndGoes(t *testing.T) {
+	var s slow
+	var ended []string
+	r := newRig(t, 1, []Method{sumMethod(), s.method("slow", false)})
+	r.mayWarn = true
+	p := r.dial()
+	p.request("sum", 1, 2)
+	p.request("slow")
+	r.settle()
+	r.peers.OnEnd(func(c *Call, err error) { ended = append(ended, c.Method()) })
+	s.pending[0].Resolve(4)
+	r.settle()
+	p.request("sum", 1, 2)
+	p.want("1= 3", "2= 4", "3= 3")
+	r.peers.OnEnd(func(*Call, error) { panic("after") })
+	p.guard("sum", func() { p.request("sum", 1, 2); r.settle() })
+	r.peers.OnEnd(nil)
+	p.request("sum", 1, 2)
+	p.want("4= 3", "5= 3")
+	if !slices.Equal(ended, []string{"slow", "sum"}) {
+		t.Errorf("ended: %v", ended)
+	}
+	p.request("slow")
+	p.link.end(p.conn, errors.New("reset"))
+	r.peers.OnEnd(func(c *Call, err error) { ended = append(ended, "orphan") })
+	s.pending[1].Resolve(0)
+	r.settle()
+	if len(ended) != 3 || ended[2] != "orphan" {
+		t.Errorf("the end of a call whose client has gone was not told: %v", ended)
 	}
 }
 

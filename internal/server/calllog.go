@@ -27,6 +27,8 @@ func (s *Server) logCalls() {
 // Options.Log it stays as it is. Any goroutine.
 func (s *Server) setLogLevel(level string) {
 	if s.o.Log != nil {
+		s.reloads.level.Lock()
+		defer s.reloads.level.Unlock()
 		s.o.Log.SetLevel(level)
 		s.logCalls()
 	}

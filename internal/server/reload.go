@@ -34,6 +34,7 @@ type LogControl interface {
 type reloads struct {
 	turn  sync.Mutex    // of the one that reads files
 	apply sync.Mutex    // held while settings are put in force, and while the drain begins: that never waits for a file
+	level sync.Mutex    // held while the log's level changes, and what hangs on it
 	begun chan struct{} // closed when clients are served, or never will be
 	once  sync.Once     // closes begun
 }
