@@ -40,6 +40,7 @@ by the deadline, 130 interrupted.`,
 		newMigrate(program),
 		newBackup(program),
 		newCtl(program),
+		newDoctor(),
 		newVersion(),
 	)
 	return root

@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"internal/config":    {"internal/nearest"},
 	"internal/admin":     {},
 	"internal/ctl":       {"internal/msgjson", "wire"},
+	"internal/doctor":    {"internal/auth", "internal/config", "internal/ctl", "internal/store", "internal/store/schema", "internal/transport"},
 	"internal/systemd":   {},
 	"internal/ws":        {},
 	"internal/transport": {"internal/conn", "internal/loop", "internal/ws", "wire"},
@@ -43,7 +44,7 @@ var allowed = map[string][]string{
 		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "internal/transport", "wire"},
 	"internal/attack":  {"client", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
-	"internal/cli":     {"client", "internal/config", "internal/ctl", "internal/doctor", "internal/msgjson", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
+	"internal/cli":     {"client", "internal/config", "internal/ctl", "internal/msgjson", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
 	"internal/rpcgen":  {"internal/nearest", "internal/rpc"},
 	"internal/imports": {},
 

@@ -18,9 +18,9 @@ const (
 // too_many_connections in their own framing.
 func spare(max int) int { return min(max/64+16, 1024) }
 
-// connectionsWithin is how many connections a process may serve that has so many
-// descriptors and loops, at least 1.
-func connectionsWithin(descriptors uint64, loops int) int {
+// ConnectionsWithin is how many connections a process may serve that has so many
+// descriptors and loops, at least 1. Any goroutine.
+func ConnectionsWithin(descriptors uint64, loops int) int {
 	left := int(min(descriptors, 1<<30)) - ownDescriptors - loopDescriptors*loops
 	n := left * 64 / 65
 	for n > 1 && n+spare(n) > left {
@@ -38,7 +38,7 @@ func (s *Server) limitConnections() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &rlimit); err != nil {
 		return configured
 	}
-	within := connectionsWithin(rlimit.Cur, len(s.loops))
+	within := ConnectionsWithin(rlimit.Cur, len(s.loops))
 	if configured <= within {
 		return configured
 	}

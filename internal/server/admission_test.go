@@ -16,14 +16,14 @@ import (
 func TestConnectionsFitTheDescriptors(t *testing.T) {
 	for _, descriptors := range []uint64{0, 60, 100, 128, 1024, 20_000, 1 << 20, 1 << 63} {
 		for _, loops := range []int{1, 2, 16} {
-			n := connectionsWithin(descriptors, loops)
+			n := ConnectionsWithin(descriptors, loops)
 			need := uint64(n + spare(n) + ownDescriptors + loopDescriptors*loops)
 			if n < 1 || n > 1 && need > descriptors {
 				t.Errorf("%d descriptors, %d loops: %d connections need %d", descriptors, loops, n, need)
 			}
 		}
 	}
-	if n := connectionsWithin(20_000, 2); n < 19_500 {
+	if n := ConnectionsWithin(20_000, 2); n < 19_500 {
 		t.Errorf("20,000 descriptors serve only %d connections", n)
 	}
 }
