@@ -11,6 +11,9 @@ const hidden = "***"
 // passwordParam is a parameter such as sentinel_password=... of a URL or DSN.
 var passwordParam = regexp.MustCompile(`(?i)([?&][^=&]*pass[^=&]*=)[^&]*`)
 
+// anchorName is where the YAML parser repeats what stands in the file.
+var anchorName = regexp.MustCompile(`unknown anchor '.*'`)
+
 // openDSN is a DSN without user and password: tcp(host:3306)/database, or a
 // path.
 var openDSN = regexp.MustCompile(`^(file:|[./]|[a-z0-9]*(\([^()]*\))?/)`)

@@ -115,6 +115,7 @@ func (s *scanner) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", s.path, 
 // syntax reports what is no YAML; tabs says whether a line begins with one.
 func (s *scanner) syntax(err error, tabs bool) {
 	text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", "; ")
+	text = anchorName.ReplaceAllString(text, "unknown anchor "+hidden) // a password that begins with *
 	allowed := `YAML; quote a value that begins with [ or {, or has ": " in it`
 	if tabs {
 		allowed = "YAML; indent with spaces, not tabs"

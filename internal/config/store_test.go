@@ -193,6 +193,7 @@ func TestProblemsShowNoPassword(t *testing.T) {
 	for _, yaml := range []string{
 		"store: {sql: {dns: " + bad + "}}", "store: {sql: " + bad + "}", "store: " + bad, "dsn: " + bad, "store: {sql: {dsn: " + bad + ", dsn: " + bad + "}}",
 		"store: {sql: {dsn: !!int " + bad + "}}", "store: {sql: {dsn: [" + bad + "]}}", "store: {redis: {url: " + bad + "}}",
+		"store: {sql: {dsn: *secret }}",
 	} {
 		if _, err := parse("f", []byte(yaml)); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", yaml, err)

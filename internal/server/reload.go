@@ -45,8 +45,10 @@ type reloads struct {
 // waits. Any goroutine but a loop's.
 func (s *Server) Reread(why string) (changed []config.Change, restart []string, err error) {
 	<-s.reloads.begun
+	s.reloads.turn.Lock() // before the file is read: of two at once the later reads the newer file
+	defer s.reloads.turn.Unlock()
 	if s.state.Load() == draining {
-		s.log.Info("reload ignored: the daemon is shutting down", zap.String("why", why))
+		s.logIgnored(why)
 		return nil, nil, ErrDraining
 	}
 	defer s.announce.reloading()()
@@ -61,13 +63,20 @@ func (s *Server) Reread(why string) (changed []config.Change, restart []string, 
 	} else {
 		var cfg *config.Config
 		if cfg, err = s.o.Load(); err == nil {
-			changed, restart, err = s.Reload(cfg)
+			changed, restart, err = s.reloadLocked(cfg)
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrDraining): // it has begun meanwhile
+		s.logIgnored(why)
+	case err != nil:
 		s.log.Error("reload refused: everything stays as it was", problems(err))
 	}
 	return changed, restart, err
+}
+
+func (s *Server) logIgnored(why string) {
+	s.log.Info("reload ignored: the daemon is shutting down", zap.String("why", why))
 }
 
 // problems is err for the log, each problem by itself.
@@ -93,6 +102,11 @@ func (s *Server) Reload(cfg *config.Config) (changed []config.Change, restart []
 	<-s.reloads.begun
 	s.reloads.turn.Lock()
 	defer s.reloads.turn.Unlock()
+	return s.reloadLocked(cfg)
+}
+
+// reloadLocked is Reload for who has the turn.
+func (s *Server) reloadLocked(cfg *config.Config) (changed []config.Change, restart []string, err error) {
 	old := s.settings.Load()
 	joined, err := old.cfg.Reloaded(cfg)
 	if err != nil {
