@@ -61,7 +61,9 @@ func (d *Draft) SetPlayer(p game.Player) {
 // somebody else has it by then, the change fails with commit.ErrDuplicate.
 func (d *Draft) Rename(name string) {
 	p := d.Player()
-	was, is := game.NameKey(p.Name), game.NameKey(name)
+	// What an earlier Rename of this draft has written is void.
+	d.rows = slices.DeleteFunc(d.rows, func(r commit.Row) bool { return r.Table == names })
+	was, is := game.NameKey(d.e.state.Player.Name), game.NameKey(name)
 	own := game.NameKey(game.DefaultName(p.UID))
 	if was != is {
 		if was != own {

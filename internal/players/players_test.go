@@ -174,6 +174,37 @@ func TestNamesAndClaimsAreUniqueInSQL(t *testing.T) {
 	})
 }
 
+// Of several renames in one change the last one counts, also back to the name
+// that the player had.
+func TestRenamesOfOneChange(t *testing.T) {
+	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
+		n := newNode(t, s)
+		n.login(1)
+		rename := func(names ...string) {
+			t.Helper()
+			must(t, Change(n.Players, 1, func(d *Draft) (int, error) {
+				for _, name := range names {
+					d.Rename(name)
+				}
+				return 0, nil
+			}))
+			if got, want := n.state(1).Player.Name, names[len(names)-1]; got != want {
+				t.Errorf("after %q the name is %q", names, got)
+			}
+		}
+		rename("Alice")
+		rename("Bob", "Alice")
+		rename("Bob", "player1", "Carol")
+		n.login(2)
+		for _, free := range []string{"Alice", "Bob"} {
+			must(t, Change(n.Players, 2, func(d *Draft) (int, error) { d.Rename(free); return 0, nil }))
+		}
+		if _, err := result(t, Change(n.Players, 2, func(d *Draft) (int, error) { d.Rename("carol"); return 0, nil })); !errors.Is(err, commit.ErrDuplicate) {
+			t.Errorf("a taken name: %v", err)
+		}
+	})
+}
+
 func TestSendMail(t *testing.T) {
 	n := newNode(t, sqliteStore(t))
 	m := game.Mail{Title: "x", Gold: 1, SentMS: 5, ExpiresMS: 1 << 50}
