@@ -222,4 +222,5 @@ func (s *Set) Release() {
 	for len(s.closed.list) > 0 {
 		s.tellClosed()
 	}
+	s.tellInput()
 }

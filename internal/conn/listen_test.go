@@ -207,17 +207,18 @@ func TestListenFD(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
+	raw := int(file.Fd())        // once: each time it makes the socket blocking, ours too
 	for _, o := range handedOn { // Go sets one of them; systemd sets none unless it is told to
-		if err := unix.SetsockoptInt(int(file.Fd()), o.level, o.opt, 0); err != nil {
+		if err := unix.SetsockoptInt(raw, o.level, o.opt, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l, err := ListenFD(mustDup(t, int(file.Fd())))
+	l, err := ListenFD(mustDup(t, raw))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range handedOn {
-		if v, err := unix.GetsockoptInt(int(file.Fd()), o.level, o.opt); err != nil || v != 1 {
+		if v, err := unix.GetsockoptInt(raw, o.level, o.opt); err != nil || v != 1 {
 			t.Errorf("option %d of level %d is %d, %v", o.opt, o.level, v, err)
 		}
 	}

@@ -129,6 +129,7 @@ func (s *Set) Move(id uint64, to *Set, done func(newID uint64)) {
 		m.inOff = s.pool.at(r.in).off
 		m.in = s.pool.release(r.in)
 		s.pool.bytes -= cap(m.in)
+		s.countInput(-cap(m.in))
 		r.in = 0
 	}
 	if r.tail != 0 {
@@ -173,6 +174,7 @@ func (s *Set) adopt(h handoff) {
 		r.in = s.pool.adopt(m.in)
 		s.pool.at(r.in).off = m.inOff
 		s.pool.bytes += cap(m.in)
+		s.countInput(cap(m.in))
 		s.makeReady(id, r)
 	}
 	s.adoptOutput(slot, r, m)
@@ -193,7 +195,7 @@ func (s *Set) adoptOutput(slot uint32, r *record, m *moved) {
 		c := s.pool.adopt(b.b)
 		s.pool.at(c).off = b.off
 		s.pool.bytes += cap(b.b)
-		s.o.Budget.force(cap(b.b))
+		s.o.Budget.Add(cap(b.b))
 		if r.tail == 0 {
 			r.head = c
 			s.link(slot, r)

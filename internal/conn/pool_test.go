@@ -137,7 +137,7 @@ func TestBudget(t *testing.T) {
 		t.Error("no budget refuses")
 	}
 	nobody.give(1)
-	nobody.force(1)
+	nobody.Add(1)
 }
 
 func TestReasonNames(t *testing.T) {

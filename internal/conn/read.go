@@ -80,7 +80,7 @@ func (s *Set) room(r *record) (kept int, buf []byte) {
 	if b.room() < min(kept/4, smallTail) {
 		// Twice as much each time, so that a large message is not copied over and
 		// over again, and a small one does not hold much more than it has.
-		s.pool.grow(r.in, 2*kept)
+		s.growInput(r, 2*kept)
 		b = s.pool.at(r.in)
 	}
 	end := len(b.b)
@@ -115,19 +115,19 @@ func (s *Set) keep(slot uint32, r *record, rest []byte, used int, fresh []byte) 
 		s.dropInput(r)
 		return
 	case r.in == 0:
-		r.in = s.pool.take(len(rest))
+		s.takeInput(r, len(rest))
 		b := s.pool.at(r.in)
 		b.b = append(b.b, rest...)
 	case used == 0:
 		if b := s.pool.at(r.in); b.room() < len(fresh) {
-			s.pool.grow(r.in, len(rest))
+			s.growInput(r, len(rest))
 		}
 		b := s.pool.at(r.in)
 		b.b = append(b.b, fresh...)
 	default:
 		if cap(s.pool.at(r.in).b) < len(rest) {
 			s.dropInput(r)
-			r.in = s.pool.take(len(rest))
+			s.takeInput(r, len(rest))
 		}
 		b := s.pool.at(r.in)
 		b.b, b.off = append(b.b[:0], rest...), 0
@@ -148,7 +148,7 @@ func (s *Set) offerKept(slot uint32, r *record) {
 		s.dropInput(r)
 		return
 	} else if want := sizeFor(left); want < cap(b.b)/2 && r.flags&(isPaused|isReady) == 0 {
-		s.pool.grow(r.in, left)
+		s.growInput(r, left)
 	}
 	s.checkInput(slot, r)
 }
@@ -332,12 +332,44 @@ func (s *Set) offerReady() {
 	})
 }
 
+// takeInput lends r a buffer for kept input, which it has none of.
+func (s *Set) takeInput(r *record, n int) {
+	r.in = s.pool.take(n)
+	s.countInput(cap(s.pool.at(r.in).b))
+}
+
+// growInput makes the buffer of kept input hold at least n bytes.
+func (s *Set) growInput(r *record, n int) {
+	before := cap(s.pool.at(r.in).b)
+	s.pool.grow(r.in, n)
+	s.countInput(cap(s.pool.at(r.in).b) - before)
+}
+
 // dropInput gives back the buffer of kept input.
 func (s *Set) dropInput(r *record) {
 	if r.in != 0 {
+		s.countInput(-cap(s.pool.at(r.in).b))
 		s.pool.put(r.in)
 		r.in = 0
 	}
+}
+
+// untold is how many bytes of kept input a Set may have more or less than its
+// budget knows, until the turn ends.
+const untold = 1 << 20
+
+// countInput counts n more bytes of kept input. The budget, which all loops share,
+// learns of it when the turn ends.
+func (s *Set) countInput(n int) {
+	s.kept += n
+	if more := s.kept - s.keptTold; more > untold || more < -untold {
+		s.tellInput()
+	}
+}
+
+func (s *Set) tellInput() {
+	s.o.Input.Add(s.kept - s.keptTold)
+	s.keptTold = s.kept
 }
 
 // afterPanic closes the connection whose handler has panicked: how much of its

@@ -125,7 +125,7 @@ func (g *rig) audit() {
 	if s.logged != 0 || len(s.wbuf) != 0 {
 		g.t.Errorf("%d connections have output in the log and wbuf has %d bytes after the flush", s.logged, len(s.wbuf))
 	}
-	chained, lent := 0, 0
+	chained, lent, kept := 0, 0, 0
 	for slot := range s.slotCount() {
 		r := s.at(slot)
 		if r.state == stFree {
@@ -137,6 +137,7 @@ func (g *rig) audit() {
 		}
 		if r.in != 0 {
 			lent += cap(s.pool.at(r.in).b)
+			kept += cap(s.pool.at(r.in).b)
 		}
 		if r.tail != 0 {
 			chained++
@@ -154,6 +155,9 @@ func (g *rig) audit() {
 	}
 	for slot := s.owing; slot != none; slot = s.at(slot).next {
 		chained--
+	}
+	if kept != s.kept {
+		g.t.Errorf("%d bytes of buffers have kept input, counted %d", kept, s.kept)
 	}
 	if chained != 0 || lent != s.pool.bytes {
 		g.t.Errorf("%d connections with chunks are not linked; %d bytes of buffers in use, counted %d", chained, lent, s.pool.bytes)

@@ -58,6 +58,9 @@ type Options struct {
 	Linger time.Duration
 	// Budget bounds the output buffers of all Sets that share it; nil: no bound.
 	Budget *Budget
+	// Input counts the buffers of kept input of all Sets that share it; what comes
+	// of it is for its owner to decide. nil: nobody counts.
+	Input *Budget
 }
 
 func (o *Options) setDefaults() {
@@ -110,32 +113,34 @@ type Set struct {
 	// immutable after NewSet
 	loop *loop.Loop
 	h    Handler
-	o    Options
 
 	// any goroutine
 	count atomic.Int64 // connections, and those on their way here
 	inbox inbox
 
 	// loop only
-	pages   []*[pageSize]record
-	free    uint32   // first free slot, linked by next; none if there is none
-	slots   []uint32 // slot+1 by descriptor; 0: not ours
-	pool    pool
-	rbuf    []byte // what is being read: ReadChunk, and smallTail before it
-	wbuf    []byte // what the handler has written to current; sent when Data returns
-	current uint64 // the connection whose Data or EOF is running
-	log     []byte // pushed bytes that were not sent yet, see push
-	logAt   int    // where the newest region of log begins
-	sharers int    // how many connections have the newest region
-	logged  int    // how many connections have a region
-	dirty   []uint64
-	owing   uint32 // first of the connections with output buffers, linked
-	ready   posted[uint64]
-	closed  posted[closing]
-	lingers []linger
-	timing  bool // the timer that looks at lingers is set
-	trimmer bool // the timer that trims is set
-	stats   Stats
+	o        Options
+	pages    []*[pageSize]record
+	free     uint32   // first free slot, linked by next; none if there is none
+	slots    []uint32 // slot+1 by descriptor; 0: not ours
+	pool     pool
+	rbuf     []byte // what is being read: ReadChunk, and smallTail before it
+	wbuf     []byte // what the handler has written to current; sent when Data returns
+	current  uint64 // the connection whose Data or EOF is running
+	kept     int    // bytes of buffers of kept input
+	keptTold int    // those that o.Input knows of
+	log      []byte // pushed bytes that were not sent yet, see push
+	logAt    int    // where the newest region of log begins
+	sharers  int    // how many connections have the newest region
+	logged   int    // how many connections have a region
+	dirty    []uint64
+	owing    uint32 // first of the connections with output buffers, linked
+	ready    posted[uint64]
+	closed   posted[closing]
+	lingers  []linger
+	timing   bool // the timer that looks at lingers is set
+	trimmer  bool // the timer that trims is set
+	stats    Stats
 }
 
 // Stats counts what a Set has done since it was made.
@@ -144,6 +149,7 @@ type Stats struct {
 	Opened   uint64          // attached or moved here
 	MovedOut uint64          // moved to another Set
 	Closed   [reasons]uint64 // by Reason
+	Shed     uint64          // of those: for want of memory
 	BytesIn  uint64
 	BytesOut uint64
 	Buffered int // bytes of buffers in use, kept input and unsent output together
@@ -220,6 +226,15 @@ func (s *Set) admit(fd int, peer netip.AddrPort, ev loop.Events) (uint64, *recor
 	return id, r, nil
 }
 
+// SetOptions changes MaxInput, MaxOutput, HighWater, LowWater and Linger; what else
+// o has does not count. Nobody is closed for having more already. Loop only.
+func (s *Set) SetOptions(o Options) {
+	s.check("SetOptions")
+	o.setDefaults()
+	o.ReadChunk, o.Budget, o.Input = s.o.ReadChunk, s.o.Budget, s.o.Input
+	s.o = o
+}
+
 // Peer returns the address that id was attached with, without an IPv6 zone; the
 // zero AddrPort for a Unix socket or an id that has ended. Loop only.
 func (s *Set) Peer(id uint64) netip.AddrPort {
@@ -278,6 +293,9 @@ func (s *Set) beforeWait() {
 	}
 	if len(s.dirty) > 0 {
 		s.flushDirty()
+	}
+	if s.kept != s.keptTold {
+		s.tellInput()
 	}
 	if !s.trimmer && (s.pool.held > 0 || cap(s.log) > maxClass || cap(s.dirty) > keepDirty) {
 		s.trimmer = true

@@ -225,7 +225,9 @@ func (s *Set) addRoom(slot uint32, r *record, n int) bool {
 		}
 	}
 	size = sizeFor(size)
-	if !s.reserve(slot, r, size) {
+	if size == minClass && r.tail == 0 {
+		s.o.Budget.Add(size) // never refused, see Level
+	} else if !s.reserve(slot, r, size) {
 		return false
 	}
 	switch {
@@ -245,19 +247,24 @@ func (s *Set) addRoom(slot uint32, r *record, n int) bool {
 }
 
 // reserve takes n bytes of the budget for r. If there are none left, those of
-// this loop's connections that have the most unsent output are closed until
-// there are, or until it is r's turn: then it returns false.
+// this loop's connections that have the most unsent output are closed, r among
+// them: then it returns false. One look at them gives back more than the n bytes,
+// so that a full budget does not cost a look for each write.
 func (s *Set) reserve(slot uint32, r *record, n int) bool {
 	for !s.o.Budget.take(n) {
-		worst := r
-		worstSlot := slot
-		for i := s.owing; i != none; i = s.at(i).next {
-			if other := s.at(i); other.owed > worst.owed {
-				worst, worstSlot = other, i
-			}
+		first := r.tail == 0
+		if first {
+			s.link(slot, r) // for the look: it is not among those with chunks yet
 		}
-		s.close(idOf(worstSlot, worst), worst, SlowConsumer, undelivered(worst))
-		if worst == r {
+		closed := s.shed(int64(max(n, s.o.Budget.Limit()/64)))
+		if first {
+			s.unlink(r)
+		}
+		if closed == 0 {
+			s.stats.Shed++
+			s.close(idOf(slot, r), r, SlowConsumer, undelivered(r))
+		}
+		if r.state == stClosed {
 			return false
 		}
 	}
