@@ -35,7 +35,7 @@ func content(t *testing.T, path string) string {
 }
 
 func TestLogFileIsAddedTo(t *testing.T) {
-	before := syscall.Umask(0o027)
+	before := syscall.Umask(0)
 	defer syscall.Umask(before)
 	log, path := fileLog(t, new(bytes.Buffer))
 	log.Info("first")

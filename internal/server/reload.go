@@ -144,6 +144,10 @@ func (s *Server) putInForce(next *settings) bool {
 	most := s.limitConnections()
 	s.maxConnections.Store(int64(most))
 	s.peers.SetLimits(rpcLimits(next.cfg.Limits, most))
+	s.budget.Set(next.cfg.Limits.MaxTotalWriteBufferBytes)
+	for i, l := range s.loops {
+		l.AddCallback(func() { s.sets[i].SetOptions(connOptions(next.cfg.Limits, s.budget)) })
+	}
 	return true
 }
 

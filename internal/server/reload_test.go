@@ -57,8 +57,11 @@ func TestReloadOfLimitsCountsForThoseWhoAreThere(t *testing.T) {
 	if len(changed) != 4 || restart != nil {
 		t.Errorf("changed %v, restart %v", changed, restart)
 	}
-	// The hubs take limits in one of their next turns: a call that comes after that
-	// of another client on each of them has seen it.
+	// A hub takes limits in its next turn, at the latest before what comes behind
+	// the answer to a call that was made since.
+	if err := c.Call(ctx, "sum", nil, 1, 2); err != nil {
+		t.Fatal(err)
+	}
 	var late atomic.Int64
 	for range 3 {
 		go func() {
@@ -69,12 +72,13 @@ func TestReloadOfLimitsCountsForThoseWhoAreThere(t *testing.T) {
 	}
 	eventually(t, "one call more than max_concurrent is refused", func() bool { return late.Load() == 1 })
 	s.login(8)
-	refused := s.dial(client.WithoutReconnect())
-	_, err := refused.Login(ctx, "dev:9")
-	var closing *client.ClosingError
-	if !errors.As(err, &closing) || closing.Code != wire.TooManyConnections {
-		t.Errorf("a third connection: %v", err)
-	}
+	eventually(t, "a third connection is refused, on whichever hub", func() bool {
+		third := s.dial(client.WithoutReconnect())
+		defer third.Close()
+		var closing *client.ClosingError
+		_, err := third.Login(ctx, "dev:9")
+		return errors.As(err, &closing) && closing.Code == wire.TooManyConnections
+	})
 }
 
 // listen.protocols counts for new connections; old ones go on.
@@ -118,6 +122,43 @@ func TestReloadOfProtocols(t *testing.T) {
 	if got := ask(dial()); got == want {
 		t.Error("a new one is answered")
 	}
+}
+
+// limits.max_write_buffer_bytes counts for connections that are there.
+func TestReloadOfWriteBuffers(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	answer := strings.Repeat("x", 200<<10)
+	s := start(t, cfg, only(rpc.Method{Name: "big", Public: true, Sync: func(_ *rpc.Call, _ *rpc.Args, out []byte) ([]byte, error) {
+		return wire.AppendString(out, answer), nil
+	}}))
+	c, err := net.Dial("tcp", s.Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// Some 200 MiB of answers, of which none is read: within 4 MiB the server just
+	// stops to read requests.
+	if _, err := c.Write([]byte(strings.Repeat("\x94\x00\x01\xa3big\x90", 1000))); err != nil {
+		t.Fatal(err)
+	}
+	closed := func() bool { return s.peers.Counters.Closed()[wire.SlowConsumer] == 1 }
+	eventually(t, "answers wait", func() bool { return s.budget.Used() > 100<<10 })
+	if closed() {
+		t.Fatal("closed before the reload")
+	}
+	s.reload(with(cfg, func(c *config.Config) { c.Limits.MaxWriteBufferBytes, c.Limits.MaxTotalWriteBufferBytes = 1<<10, 100<<20 }))
+	if s.budget.Limit() != 100<<20 {
+		t.Errorf("all together may have %d", s.budget.Limit())
+	}
+	// Reading a little lets the server write the next answer.
+	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the connection is closed", func() bool {
+		_, err := c.Read(make([]byte, 64<<10))
+		return closed() || err != nil
+	})
+	eventually(t, "it is counted", closed)
 }
 
 // All that is wrong is found before anything changes.

@@ -40,6 +40,7 @@ type Server struct {
 	o      Options
 	loops  []*loop.Loop
 	sets   []*conn.Set
+	budget *conn.Budget // of what waits to be sent
 	accept *conn.Server
 	pool   *loop.Pool
 	peers  *rpc.Peers
@@ -163,10 +164,10 @@ func (s *Server) makeSessions(o Options) error {
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpcLimits(limits, int(s.maxConnections.Load())),
 	})
-	budget := conn.NewBudget(limits.MaxTotalWriteBufferBytes)
 	s.logCalls()
 	s.makeTransport()
-	s.join(conn.Options{MaxInput: limits.MaxFrameBytes + 4096, MaxOutput: limits.MaxWriteBufferBytes, Budget: budget})
+	s.budget = conn.NewBudget(limits.MaxTotalWriteBufferBytes)
+	s.join(connOptions(limits, s.budget))
 	s.makePlayers(mail.Arrived(s.peers))
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,

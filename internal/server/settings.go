@@ -7,6 +7,7 @@ import (
 
 	"gameserverd/internal/auth"
 	"gameserverd/internal/config"
+	"gameserverd/internal/conn"
 	"gameserverd/internal/game"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/rpc"
@@ -117,6 +118,12 @@ func rpcLimits(l config.Limits, connections int) rpc.Limits {
 		Rate: l.RatePerSecond, Burst: l.RateBurst,
 		LoginTimeout: l.LoginTimeout, IdleTimeout: l.IdleTimeout, FrameTimeout: l.FrameTimeout,
 	}
+}
+
+// connOptions are the bounds of each connection; together they have the budget.
+func connOptions(l config.Limits, budget *conn.Budget) conn.Options {
+	const framing = 4096 // what may come with half a message besides its bytes
+	return conn.Options{MaxInput: l.MaxFrameBytes + framing, MaxOutput: l.MaxWriteBufferBytes, Budget: budget}
 }
 
 // config is the configuration that is in force. Any goroutine.
