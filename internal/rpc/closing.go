@@ -124,6 +124,7 @@ func (h *Hub) sweep() {
 	h.tick += uint32(h.swept.interval / tickTime)
 	h.drainInbox()
 	h.endLines()
+	h.tellInput()
 	slots := uint32(len(h.sessions.pages) * sessionsPerPage)
 	for n := uint32(0); n < min(slots, sweepSlots); n++ {
 		if h.swept.slot >= slots {

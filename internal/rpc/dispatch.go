@@ -59,6 +59,7 @@ func (h *Hub) method(name []byte) *Method {
 func (h *Hub) enqueue(s *session, raw []byte) {
 	box := &s.ext.box
 	box.push(raw, h.loop.Now().Sub(h.epoch))
+	h.countInput(mailboxHeader + len(raw))
 	h.peers.waiting.Add(1)
 	if box.count >= h.limits.MaxMailbox || box.size() >= h.limits.MaxMailboxBytes {
 		s.flags |= flagPaused
@@ -83,6 +84,7 @@ func (h *Hub) next(s *session) {
 		}
 		raw, arrived := s.ext.box.pop()
 		h.peers.waiting.Add(-1)
+		h.countInput(-mailboxHeader - len(raw))
 		// The message was validated when it came, maybe by other limits.
 		if err := h.msg.Parse(raw, wire.MaxFrame); err != nil {
 			h.protocolError(s, err)

@@ -210,6 +210,7 @@ func (h *Hub) leftover() (left Leftover) {
 		for s.ext.box.count > 0 {
 			raw, _ := s.ext.box.pop()
 			h.peers.waiting.Add(-1)
+			h.countInput(-mailboxHeader - len(raw))
 			left.addWaiting(h, s, raw)
 		}
 	})

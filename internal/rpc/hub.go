@@ -54,24 +54,27 @@ type Hub struct {
 	limits  Limits
 
 	// loop only
-	epoch    time.Time // what the hub's own clock counts from; monotonic
-	sessions sessions
-	uids     map[uint64]uint64 // the connection of each player whose home this hub is
-	orphans  map[*Call]struct{}
-	rooms    map[string]*room
-	last     *Method      // the method that was looked up last
-	call     Call         // the plain call that runs
-	args     Args         // its params
-	msg      wire.Message // the message being handled
-	walker   wire.Walker
-	scratch  []byte // the response being built
-	tick     uint32 // the time for sessions in units of tickTime, counted from 1
-	swept    swept
-	rate     rate
-	lines    lines
-	traces   map[uint64][]*trace // by uid; nil: none
-	goodbye  goodbye
-	leave    func(*session) // takes a session out of its rooms
+	epoch     time.Time // what the hub's own clock counts from; monotonic
+	sessions  sessions
+	uids      map[uint64]uint64 // the connection of each player whose home this hub is
+	orphans   map[*Call]struct{}
+	rooms     map[string]*room
+	last      *Method      // the method that was looked up last
+	call      Call         // the plain call that runs
+	args      Args         // its params
+	msg       wire.Message // the message being handled
+	walker    wire.Walker
+	scratch   []byte // the response being built
+	tick      uint32 // the time for sessions in units of tickTime, counted from 1
+	swept     swept
+	rate      rate
+	boxed     int  // bytes in mailboxes
+	boxedTold int  // those that the meter knows of
+	shedding  bool // ShedInput is at work
+	lines     lines
+	traces    map[uint64][]*trace // by uid; nil: none
+	goodbye   goodbye
+	leave     func(*session) // takes a session out of its rooms
 
 	// any goroutine
 	inbox inbox
@@ -96,6 +99,10 @@ func (h *Hub) Opened(conn uint64) {
 	s.opened, s.lastIn = h.tick, h.tick
 	if max := h.limits.MaxConnections; max > 0 && h.peers.Connections() > max {
 		h.refuseLater(s, nil)
+	} else if Pressure(h.peers.pressure.Load()) >= RefuseNew {
+		h.peers.Counters.ShedNew.Add(1)
+		why := h.shortOfMemory()
+		h.refuseLater(s, &why)
 	}
 	if h.goodbye.begun { // it was on its way when the listeners closed
 		h.sayGoodbye(s)
@@ -223,6 +230,7 @@ func (h *Hub) Closed(conn uint64, err error) {
 			h.orphans[c] = struct{}{}
 		}
 		h.peers.waiting.Add(-int64(x.box.count))
+		h.countInput(-x.box.size())
 		if x.alone != nil {
 			x.alone() // finds no session, and fails the login
 		}

@@ -76,6 +76,7 @@ func (h *Hub) stay(s *session) {
 func (h *Hub) lost(was session, c *Call, done *future.Future[struct{}]) {
 	h.orphans[c] = struct{}{}
 	h.peers.waiting.Add(-int64(was.ext.box.count))
+	h.countInput(-was.ext.box.size())
 	gone := Errorf(Canceled, "the connection could not be moved")
 	c.end(gone)
 	h.peers.moving.Add(-1)

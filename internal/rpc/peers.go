@@ -28,6 +28,7 @@ type Options struct {
 	Workers    Workers
 	Middleware []Middleware
 	Log        *zap.Logger
+	Input      Meter // counts the bytes in mailboxes, about; nil: nobody wants to know
 
 	// Bound and Unbound are called on a player's home loop when a session of the
 	// player begins and when it ends; nil: nobody wants to know.
@@ -43,6 +44,7 @@ type Peers struct {
 	workers    Workers
 	middleware chain
 	log        *zap.Logger
+	input      Meter
 	bound      func(uid uint64)
 	unbound    func(uid uint64)
 	hubs       []*Hub
@@ -55,6 +57,7 @@ type Peers struct {
 	online   atomic.Int64 // sessions with a uid
 	refusing atomic.Int64 // refused connections that wait to be told
 	tracing  atomic.Int64 // traces
+	pressure atomic.Int32 // a Pressure
 	ended    atomic.Pointer[Middleware]
 	changes  chan struct{}
 
@@ -67,7 +70,7 @@ type Peers struct {
 func NewPeers(o Options) *Peers {
 	return &Peers{
 		registry: o.Registry, limits: o.Limits, protocols: o.Protocols, workers: o.Workers,
-		middleware: chain(o.Middleware), log: o.Log, bound: orNothing(o.Bound), unbound: orNothing(o.Unbound), changes: make(chan struct{}, 1),
+		middleware: chain(o.Middleware), log: o.Log, input: o.Input, bound: orNothing(o.Bound), unbound: orNothing(o.Unbound), changes: make(chan struct{}, 1),
 	}
 }
 
@@ -280,6 +283,9 @@ type Counters struct {
 	Panics              atomic.Int64 // methods that panicked
 	OverRate            atomic.Int64 // requests over the rate limit, refused
 	OverRateDropped     atomic.Int64 // notifications over the rate limit, dropped
+	ShedNew             atomic.Int64 // sessions refused for want of memory
+	ShedStrangers       atomic.Int64 // sessions without a login closed for want of memory
+	ShedInput           atomic.Int64 // sessions closed for want of memory for what they have sent
 
 	closed [len(closingCodes)]atomic.Int64
 }
@@ -325,6 +331,9 @@ func (c *Counters) String() string {
 	add("panics", c.Panics.Load())
 	add("requests over the rate", c.OverRate.Load())
 	add("notifications over the rate", c.OverRateDropped.Load())
+	add("refused for want of memory", c.ShedNew.Load())
+	add("closed without login for want of memory", c.ShedStrangers.Load())
+	add("closed for input for want of memory", c.ShedInput.Load())
 	for i, code := range closingCodes {
 		add("closed as "+code, c.closed[i].Load())
 	}
