@@ -29,6 +29,7 @@ type rig struct {
 	sets   []*conn.Set
 	hubs   []*hub
 	gate   *countingGate
+	ends   []chan struct{} // closed when a loop has ended
 
 	mu     sync.Mutex
 	panics []string
@@ -121,7 +122,9 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	}
 	var running sync.WaitGroup
 	for _, l := range r.loops {
-		running.Go(func() { _ = l.Start() })
+		ended := make(chan struct{})
+		r.ends = append(r.ends, ended)
+		running.Go(func() { _ = l.Start(); close(ended) })
 	}
 	t.Cleanup(func() {
 		for _, l := range r.loops {
@@ -340,6 +343,10 @@ func (r *rig) dial() net.Conn {
 		r.t.Fatal(err)
 	}
 	_ = c.SetDeadline(time.Now().Add(deadline))
+	if c, ok := c.(*net.TCPConn); ok { // so that a reader which does not read is felt soon
+		_ = c.SetReadBuffer(128 << 10)
+		_ = c.SetWriteBuffer(128 << 10)
+	}
 	r.t.Cleanup(func() { c.Close() })
 	return c
 }

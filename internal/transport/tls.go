@@ -168,7 +168,7 @@ func (k *stack) take() {
 	switch {
 	case k.has(ended) || len(rest) == 0:
 		k.in = nil
-	case &b[:1][0] == &k.mux.plain[0], cap(b) > 4*len(rest)+4096:
+	case k.mux.lends(b), cap(b) > 4*len(rest)+4096:
 		k.in = append([]byte(nil), rest...)
 	case len(rest) < len(b):
 		k.in = append(b[:0], rest...)
@@ -178,6 +178,11 @@ func (k *stack) take() {
 		k.end()
 		k.mux.set.Close(k.id, conn.InputFull, nil)
 	}
+}
+
+// lends tells whether b is in the Mux's buffer, where the next one's bytes go too.
+func (m *Mux) lends(b []byte) bool {
+	return len(m.plain) > 0 && cap(b) > 0 && &b[:1][0] == &m.plain[0]
 }
 
 // readFailed deals with the error of a read.
