@@ -101,6 +101,7 @@ apart, so it is only there with --sort rate or --rate.`,
 		},
 	}
 	cmd.Flags().StringVar(&sort, "sort", "waiting", "waiting, rate, age or silent")
+	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions([]string{"waiting", "rate", "age", "silent"}, cobra.ShellCompDirectiveNoFileComp)) // fails for flags that are not there
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many to list")
 	cmd.Flags().BoolVar(&rate, "rate", false, "measure the rate in any order")
 	return cmd
@@ -241,7 +242,8 @@ func (f *ctlFlags) loglevel() *cobra.Command {
 		Short: "Show or change the least level that is logged",
 		Long: `Changes what is logged until the next reload or restart; then log.level counts
 again. Without a level it shows the one in force.`,
-		Example: "  gameserverd ctl loglevel debug\n  gameserverd ctl loglevel",
+		Example:   "  gameserverd ctl loglevel debug\n  gameserverd ctl loglevel",
+		ValidArgs: []string{"debug", "info", "warn", "error"},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return cli.Usage("loglevel takes one level: debug, info, warn or error")

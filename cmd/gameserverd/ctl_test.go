@@ -78,7 +78,7 @@ func TestCtlTrace(t *testing.T) {
 	d.until(d.err, `(?s)"command": "trace".*"command": "trace"`)
 	d.call("save.put", "slot", `"`+strings.Repeat("x", 100)+`"`, "--login", "dev:7")
 	people.until(people.out, `(?m)^\d\d:\d\d:\d\d\.\d{3}  in   request 2 +save\.put \["slot","x{64}… \(100 bytes\)"\]  1\d\d B$`)
-	people.until(people.out, `(?m)^\d\d:\d\d:\d\d\.\d{3}  out  response 2 +save\.put .*, \d+\.\d ms$`)
+	people.until(people.out, `(?m)^\d\d:\d\d:\d\d\.\d{3}  out  response 2 +save\.put .*, [\d.]+(µ|m)?s$`)
 	line := programs.until(programs.out, `(?m)^(\{.*"method":"save\.put","body":\["slot".*\})$`)[1]
 	var traced ctl.Traced
 	if err := json.Unmarshal([]byte(line), &traced); err != nil || traced.Dir != "in" || traced.Kind != "request" {

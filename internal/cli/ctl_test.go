@@ -60,10 +60,10 @@ func TestSessionsForPeople(t *testing.T) {
 func TestTraceForPeople(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.Local)
 	for want, l := range map[string]ctl.Traced{
-		`03:04:05.678  in   request 5       save.put ["a"]  9 B`:                {At: at, Dir: "in", Kind: "request", ID: 5, Method: "save.put", Body: []byte(`["a"]`), Size: 9},
-		`03:04:05.678  out  error 5         save.put {"code":"x"}  9 B, 1.5 ms`: {At: at, Dir: "out", Kind: "response", ID: 5, Method: "save.put", Body: []byte(`{"code":"x"}`), Size: 9, TookMS: 1.5, Failed: true},
-		`03:04:05.678  out  notification    a?b []  9 B`:                        {At: at, Dir: "out", Kind: "notification", Method: "a\x1bb", Body: []byte(`[]`), Size: 9},
-		`03:04:05.678  out  response 0      ? null  9 B`:                        {At: at, Dir: "out", Kind: "response", Body: []byte(`null`), Size: 9},
+		`03:04:05.678  in   request 5       save.put ["a"]  9 B`:               {At: at, Dir: "in", Kind: "request", ID: 5, Method: "save.put", Body: []byte(`["a"]`), Size: 9},
+		`03:04:05.678  out  error 5         save.put {"code":"x"}  9 B, 1.5ms`: {At: at, Dir: "out", Kind: "response", ID: 5, Method: "save.put", Body: []byte(`{"code":"x"}`), Size: 9, TookMS: 1.5, Failed: true},
+		`03:04:05.678  out  notification    a?b []  9 B`:                       {At: at, Dir: "out", Kind: "notification", Method: "a\x1bb", Body: []byte(`[]`), Size: 9},
+		`03:04:05.678  out  response 0      ? null  9 B`:                       {At: at, Dir: "out", Kind: "response", Body: []byte(`null`), Size: 9},
 	} {
 		if got := traceLine(&l); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

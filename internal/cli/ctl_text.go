@@ -90,7 +90,7 @@ func writeSessions(w io.Writer, list []ctl.Session, rate bool) error {
 // traceLine is a message under trace for people:
 //
 //	15:04:05.123  in   request 5      save.put ["slot",1]  26 B
-//	15:04:05.124  out  response 5     save.put 1  6 B, 1.2ms
+//	15:04:05.124  out  response 5     save.put 1  6 B, 1.234ms
 func traceLine(t *ctl.Traced) string {
 	what := t.Kind
 	if t.ID != 0 || t.Kind != "notification" {
@@ -105,7 +105,7 @@ func traceLine(t *ctl.Traced) string {
 	}
 	line := fmt.Sprintf("%s  %-3s  %-14s  %s %s  %s", t.At.Local().Format("15:04:05.000"), t.Dir, what, method, t.Body, size(uint64(t.Size)))
 	if t.TookMS > 0 {
-		line += fmt.Sprintf(", %.1f ms", t.TookMS)
+		line += fmt.Sprintf(", %v", time.Duration(t.TookMS*float64(time.Millisecond)).Round(time.Microsecond))
 	}
 	return line
 }

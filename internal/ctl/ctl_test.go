@@ -2,9 +2,11 @@ package ctl
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,14 +32,15 @@ type rig struct {
 	t      *testing.T
 	logs   *observer.ObservedLogs
 	status atomic.Pointer[Status]
-	mu     sync.Mutex // guards what follows
+	stuck  atomic.Bool // Kick waits for its context
+	mu     sync.Mutex  // guards what follows
 	lists  [][]Session
 	kicked []wire.Closing
 	sink   func(Message)
 	said   []string
 }
 
-func start(t *testing.T) *rig {
+func start(t *testing.T, change ...func(*Server)) *rig {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	r := &rig{t: t, logs: logs}
@@ -47,6 +50,9 @@ func start(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.Server, r.Client = s, NewClient(s.Path())
+	for _, fn := range change {
+		fn(s)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve() }()
 	t.Cleanup(func() {
@@ -81,7 +87,11 @@ func (r *rig) daemon() Daemon {
 			r.lists = r.lists[1:]
 			return first, nil
 		},
-		Kick: func(_ context.Context, uid uint64, why wire.Closing) (bool, error) {
+		Kick: func(ctx context.Context, uid uint64, why wire.Closing) (bool, error) {
+			if r.stuck.Load() {
+				<-ctx.Done()
+				return false, ctx.Err()
+			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.kicked = append(r.kicked, why)
@@ -282,6 +292,16 @@ func TestKick(t *testing.T) {
 	}
 }
 
+// A loop that is held costs the operator a while, and not the command's end.
+func TestStuckLoopIsNamed(t *testing.T) {
+	r := start(t, func(s *Server) { s.askTime = 50 * time.Millisecond })
+	r.stuck.Store(true)
+	err := r.Call(testContext(t), "POST", "/kick", Kick{UID: 7}, &Kicked{})
+	if code(err) != string(wire.DeadlineExceeded) || !strings.Contains(err.Error(), "slow callback") {
+		t.Error(err)
+	}
+}
+
 func TestBroadcast(t *testing.T) {
 	r := start(t)
 	var told Told
@@ -381,4 +401,42 @@ func TestSilentClientDoesNotHoldTheEnd(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}
+}
+
+// Whatever is sent, the answer is JSON, and nothing is done that was not asked for
+// in full.
+func FuzzRequest(f *testing.F) {
+	for _, s := range []string{`{"uid":7,"code":"x","message":"m"}`, `{"method":"a.b","params":[1,{"$bin":"AA=="}]}`, `{"level":"debug"}`, `{}`, `[`, `{"uid":1e3}`, `{"params":null,"method":"sys.closing"}`} {
+		f.Add("/kick", s)
+		f.Add("/broadcast", s)
+		f.Add("/loglevel", s)
+	}
+	f.Fuzz(func(t *testing.T, path, body string) {
+		kicked, said := 0, 0
+		s := &Server{log: zap.NewNop(), askTime: time.Second, daemon: Daemon{
+			Status: func() Status { return Status{} },
+			Kick: func(_ context.Context, uid uint64, why wire.Closing) (bool, error) {
+				if kicked++; uid == 0 || why.Code == "" || why.Message == "" || why.RetryAfter < 0 {
+					t.Fatalf("kick %d %+v", uid, why)
+				}
+				return true, nil
+			},
+			Broadcast: func(method string, params []any) (int, error) {
+				if said++; method == "" || method == wire.ClosingMethod {
+					t.Fatalf("broadcast %q", method)
+				}
+				return 1, nil
+			},
+			SetLevel: func(string) error { return nil },
+		}}
+		for _, known := range []string{"/kick", "/broadcast", "/loglevel"} {
+			if path == known {
+				w := httptest.NewRecorder()
+				s.routes().ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(body)))
+				if done := w.Code == 200; !json.Valid(w.Body.Bytes()) || done != (kicked+said == 1) && path != "/loglevel" {
+					t.Fatalf("%s %q: %d %s", path, body, w.Code, w.Body)
+				}
+			}
+		}
+	})
 }

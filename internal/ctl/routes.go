@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,9 @@ func (s *Server) kick(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, &Error{invalid, problem})
 		return
 	}
-	online, err := s.daemon.Kick(r.Context(), k.UID, wire.Closing{Code: k.Code, Message: k.Message, Reconnect: k.Reconnect, RetryAfter: retry})
+	ctx, cancel := context.WithTimeout(r.Context(), s.askTime)
+	defer cancel()
+	online, err := s.daemon.Kick(ctx, k.UID, wire.Closing{Code: k.Code, Message: k.Message, Reconnect: k.Reconnect, RetryAfter: retry})
 	if err != nil {
 		failed(w, err)
 		return
@@ -169,7 +172,11 @@ func answer(w http.ResponseWriter, v any) { write(w, http.StatusOK, v) }
 // failed answers with an error of the daemon.
 func failed(w http.ResponseWriter, err error) {
 	var e *Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, context.DeadlineExceeded):
+		e = &Error{string(wire.DeadlineExceeded), "an event loop does not answer: something holds it, and the log has it as `slow callback`"}
+	default:
 		e = &Error{string(wire.CodeOf(err)), err.Error()}
 	}
 	status := http.StatusInternalServerError

@@ -19,6 +19,7 @@ const (
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 30 * time.Second
 	lineTimeout   = 5 * time.Second
+	askTimeout    = 15 * time.Second // of what a loop has to answer
 	idleTimeout   = 10 * time.Second
 	maxHeader     = 16 << 10
 	maxBody       = 1 << 20
@@ -34,6 +35,8 @@ type Server struct {
 	listener *net.UnixListener
 	made     os.FileInfo // the socket as it was made
 	http     http.Server
+	askTime  time.Duration // askTimeout; tests have less patience
+	lineTime time.Duration // lineTimeout
 
 	// any goroutine
 	ending   chan struct{} // closed by Close: what is watched is told the end
@@ -50,7 +53,7 @@ func New(dir string, d Daemon, log *zap.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		daemon: d, log: log, path: SocketPath(dir),
+		daemon: d, log: log, path: SocketPath(dir), askTime: askTimeout, lineTime: lineTimeout,
 		ending: make(chan struct{}), requests: make(chan struct{}, maxRequests), looking: make(chan struct{}, 1),
 	}
 	s.http = http.Server{

@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -55,7 +56,9 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	all, err := s.snapshot(r, by == "rate" || q.Get("rate") == "true")
+	ctx, cancel := context.WithTimeout(r.Context(), s.askTime)
+	defer cancel()
+	all, err := s.snapshot(ctx, by == "rate" || q.Get("rate") == "true")
 	if err != nil {
 		failed(w, err)
 		return
@@ -68,8 +71,8 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 
 // snapshot lists the sessions, with what they sent in the last second if that is
 // wanted.
-func (s *Server) snapshot(r *http.Request, rated bool) ([]Session, error) {
-	first, err := s.daemon.Sessions(r.Context())
+func (s *Server) snapshot(ctx context.Context, rated bool) ([]Session, error) {
+	first, err := s.daemon.Sessions(ctx)
 	if err != nil || !rated {
 		return first, err
 	}
@@ -79,10 +82,10 @@ func (s *Server) snapshot(r *http.Request, rated bool) ([]Session, error) {
 	select {
 	case <-wait.C:
 	case <-s.ending:
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	second, err := s.daemon.Sessions(r.Context())
+	second, err := s.daemon.Sessions(ctx)
 	if err != nil {
 		return nil, err
 	}

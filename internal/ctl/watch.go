@@ -8,25 +8,22 @@ import (
 
 // lines is an answer of JSON lines that goes on for a while.
 type lines struct {
-	w   http.ResponseWriter
-	ctl *http.ResponseController
+	w    http.ResponseWriter
+	ctl  *http.ResponseController
+	time time.Duration // for each
 }
 
 // begin sends the head, so that the client knows that the command was taken. A
 // request that is watched has no time of its own; each line has.
-func begin(w http.ResponseWriter) lines {
-	l := lines{w: w, ctl: http.NewResponseController(w)}
+func (s *Server) begin(w http.ResponseWriter) lines {
+	l := lines{w: w, ctl: http.NewResponseController(w), time: s.lineTime}
 	_ = l.ctl.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	_ = l.flush()
+	_ = l.ctl.SetWriteDeadline(time.Now().Add(l.time))
+	_ = l.ctl.Flush() // the first line says if the client has gone
 	return l
-}
-
-func (l lines) flush() error {
-	_ = l.ctl.SetWriteDeadline(time.Now().Add(lineTimeout))
-	return l.ctl.Flush()
 }
 
 // line sends one line; an error means that nobody reads any more.
@@ -35,7 +32,7 @@ func (l lines) line(v any) error {
 	if err != nil {
 		return err
 	}
-	_ = l.ctl.SetWriteDeadline(time.Now().Add(lineTimeout))
+	_ = l.ctl.SetWriteDeadline(time.Now().Add(l.time))
 	if _, err := l.w.Write(append(b, '\n')); err != nil {
 		return err
 	}
@@ -54,7 +51,7 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 		answer(w, s.daemon.Status())
 		return
 	}
-	out := begin(w)
+	out := s.begin(w)
 	step := time.NewTicker(progressStep)
 	defer step.Stop()
 	for {

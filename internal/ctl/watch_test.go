@@ -1,7 +1,10 @@
 package ctl
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +166,28 @@ func TestTraceDrops(t *testing.T) {
 	if err != nil || last.End == "" || last.Dropped == 0 || last.Messages+last.Dropped > 50_000 || last.Messages < traceBuffer {
 		t.Errorf("%v %+v", err, last)
 	}
+}
+
+// Who asks for a trace and does not read it loses it, and holds nobody up.
+func TestTraceThatNobodyReadsEnds(t *testing.T) {
+	r := start(t, func(s *Server) { s.lineTime = 100 * time.Millisecond })
+	c, err := net.Dial("unix", r.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET /trace?uid=7&for_ms=3600000 HTTP/1.1\r\nHost: ctl\r\n\r\n")
+	sink := func() func(Message) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.sink
+	}
+	eventually(t, "the trace", func() bool { return sink() != nil })
+	body := append(wire.AppendArray(nil, 16), bytes.Repeat(wire.AppendString(nil, strings.Repeat("a", 64)), 16)...)
+	eventually(t, "its end", func() bool {
+		sink()(Message{In: true, Kind: wire.Notification, Method: "x", Body: body, Size: len(body)})
+		return r.heard("untraced")
+	})
 }
 
 func TestDrainIsWatchedToItsEnd(t *testing.T) {

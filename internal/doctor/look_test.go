@@ -206,3 +206,17 @@ func TestPortList(t *testing.T) {
 		}
 	}
 }
+
+// What the kernel and Redis say is read without a panic, whatever it is.
+func FuzzReaders(f *testing.F) {
+	for _, s := range []string{"MemTotal:       24683692 kB\n", "role:master\r\nmaxmemory:1073741824\r\nmaxmemory_policy:noeviction\r\n", "80,5700-5702,99999999999999999999", "-", "1-1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		meminfo(s, "MemTotal")
+		new(RedisFacts).read(s)
+		if n := len(portList(s, 1, 100)); n > 100*(len(s)+1) {
+			t.Errorf("%d ports of %q", n, s)
+		}
+	})
+}

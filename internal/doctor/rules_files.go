@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"gameserverd/internal/config"
@@ -87,12 +88,22 @@ func logFile(cfg *config.Config, f *Facts) []Finding {
 	return []Finding{ok(check, "%v", f.LogFile).do(Bad, "make its folder, and let the daemon's user write there; or leave log.file empty for the journal")}
 }
 
+// credential says whether a file that is not there may be one that systemd hands
+// to the daemon that runs, which would not run without it.
+func credential(f *Facts, path string) bool {
+	return f.Daemon.Status != nil && !filepath.IsAbs(path)
+}
+
+const seeCredentials = "as root doctor sees them too: CREDENTIALS_DIRECTORY=/run/credentials/gameserverd.service gameserverd doctor"
+
 // secrets looks at who may read the files that nobody else should.
 func secrets(f *Facts) (all []Finding) {
 	for _, s := range f.Secrets {
 		perm := s.Mode.Perm()
 		seen := ok(s.Key, "%s has mode %04o", s.Path, perm)
 		switch {
+		case errors.Is(s.Err, fs.ErrNotExist) && credential(f, s.Path):
+			all = append(all, ok(s.Key, "%s is a credential that only the daemon that runs can see", s.Path).do(Warn, seeCredentials))
 		case errors.Is(s.Err, fs.ErrNotExist):
 			all = append(all, ok(s.Key, "%s is not there", s.Path).do(Bad, "put it there, or correct %s; a relative path begins in $CREDENTIALS_DIRECTORY or in the folder that the daemon is started in", s.Key))
 		case s.Err != nil:
@@ -117,6 +128,8 @@ func login(cfg *config.Config, f *Facts) []Finding {
 		return nil
 	case errors.Is(f.Login, fs.ErrPermission) && !f.Root:
 		return []Finding{ok(check, "this user may not read them: %v", f.Login).do(Warn, "run doctor as the daemon's user or as root")}
+	case errors.Is(f.Login, fs.ErrNotExist) && f.Daemon.Status != nil:
+		return []Finding{ok(check, "the daemon that runs has them; here: %v", f.Login).do(Warn, seeCredentials)}
 	case f.Login != nil:
 		return []Finding{ok(check, "%v", f.Login).do(Bad, "docs/login.md has how keys are made")}
 	}
@@ -136,6 +149,9 @@ func certificate(cfg *config.Config, f *Facts) []Finding {
 	}
 	if errors.Is(f.TLS.Err, fs.ErrPermission) && !f.Root {
 		return []Finding{ok(check, "this user may not read it or its key: %v", f.TLS.Err).do(Warn, "run doctor as the daemon's user or as root")}
+	}
+	if errors.Is(f.TLS.Err, fs.ErrNotExist) && f.Daemon.Status != nil {
+		return []Finding{ok(check, "the daemon that runs has it; here: %v", f.TLS.Err).do(Warn, seeCredentials)}
 	}
 	if f.TLS.Err != nil {
 		return []Finding{ok(check, "%v", f.TLS.Err).do(Bad, "docs/operations.md, Certificates")}

@@ -62,11 +62,15 @@ func TestRules(t *testing.T) {
 		"few":           {nil, func(f *Facts) { f.Descriptors = DescriptorFacts{"a daemon", 100, 28} }, "descriptors", Bad, "28", "LimitNOFILE"},
 		"unknown limit": {nil, func(f *Facts) { f.Descriptors.Limit = 0 }, "descriptors", Warn, "could not be read", "ulimit"},
 
-		"taken":        {nil, func(f *Facts) { f.Ports[0].Err = syscall.EADDRINUSE }, "listen.tcp", Bad, "taken", "ss -ltnp 'sport = :5700'"},
-		"no address":   {nil, func(f *Facts) { f.Ports[1].Err = syscall.EADDRNOTAVAIL }, "listen.admin", Bad, "no address", "ip -br addr"},
-		"not allowed":  {nil, func(f *Facts) { f.Ports[0].Err = syscall.EACCES }, "listen.tcp", Warn, "may not listen", "CAP_NET_BIND"},
-		"odd":          {nil, func(f *Facts) { f.Ports[0].Err = errors.New("lookup x") }, "listen.tcp", Bad, "lookup x", "check"},
-		"file changed": {nil, func(f *Facts) { f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}; taken(f); f.Ports[0].Err = nil }, "listen.tcp", Warn, "does not listen", "restart"},
+		"taken":       {nil, func(f *Facts) { f.Ports[0].Err = syscall.EADDRINUSE }, "listen.tcp", Bad, "taken", "ss -ltnp 'sport = :5700'"},
+		"no address":  {nil, func(f *Facts) { f.Ports[1].Err = syscall.EADDRNOTAVAIL }, "listen.admin", Bad, "no address", "ip -br addr"},
+		"not allowed": {nil, func(f *Facts) { f.Ports[0].Err = syscall.EACCES }, "listen.tcp", Warn, "may not listen", "CAP_NET_BIND"},
+		"odd":         {nil, func(f *Facts) { f.Ports[0].Err = errors.New("lookup x") }, "listen.tcp", Bad, "lookup x", "check"},
+		"file changed": {nil, func(f *Facts) {
+			f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}
+			taken(f)
+			f.Ports[0].Err = nil
+		}, "listen.tcp", Warn, "does not listen", "restart"},
 
 		"somaxconn":       {nil, func(f *Facts) { f.Kernel.Somaxconn = 128 }, "backlog", Warn, "128", "net.core.somaxconn=4096"},
 		"no somaxconn":    {nil, func(f *Facts) { f.Kernel.Somaxconn = -1 }, "backlog", Warn, "could not", "sysctl"},
@@ -85,11 +89,15 @@ func TestRules(t *testing.T) {
 		"overcommit":  {nil, func(f *Facts) { f.Memory.Overcommit, f.Memory.CommitLimit, f.Memory.Commit = 2, 4<<30, 3<<30 }, "overcommit", Warn, "1024 MiB", "overcommit_ratio"},
 		"enough":      {nil, func(f *Facts) { f.Memory.Overcommit, f.Memory.CommitLimit = 2, 40<<30 }, "overcommit", "", "", ""},
 
-		"not there":      {nil, func(f *Facts) { f.Data.Exists, f.Data.Mode = false, 0 }, "data folder", OK, "can be made", ""},
-		"read only":      {nil, func(f *Facts) { f.Data.Err = syscall.EROFS }, "data folder", Bad, "read-only", "mount"},
-		"another's":      {nil, func(f *Facts) { f.Data.Err = denied }, "data folder", Warn, "may not write", "chown"},
-		"root's":         {nil, func(f *Facts) { f.Data.Err = denied; f.Root = true }, "data folder", Bad, "cannot be written", "mount"},
-		"the daemon's":   {nil, func(f *Facts) { f.Data.Err = denied; f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}; taken(f) }, "data folder", OK, "whose daemon runs", ""},
+		"not there": {nil, func(f *Facts) { f.Data.Exists, f.Data.Mode = false, 0 }, "data folder", OK, "can be made", ""},
+		"read only": {nil, func(f *Facts) { f.Data.Err = syscall.EROFS }, "data folder", Bad, "read-only", "mount"},
+		"another's": {nil, func(f *Facts) { f.Data.Err = denied }, "data folder", Warn, "may not write", "chown"},
+		"root's":    {nil, func(f *Facts) { f.Data.Err = denied; f.Root = true }, "data folder", Bad, "cannot be written", "mount"},
+		"the daemon's": {nil, func(f *Facts) {
+			f.Data.Err = denied
+			f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}
+			taken(f)
+		}, "data folder", OK, "whose daemon runs", ""},
 		"open to all":    {nil, func(f *Facts) { f.Data.Mode = fs.ModeDir | 0o777 }, "data folder", Bad, "0777", "chmod o="},
 		"seen by all":    {nil, func(f *Facts) { f.Data.Mode = fs.ModeDir | 0o755 }, "data folder", Warn, "0755", "chmod o="},
 		"full":           {nil, func(f *Facts) { f.Data.Free = 50 << 20 }, "disk space", Bad, "50 MiB", "make room"},
@@ -98,17 +106,36 @@ func TestRules(t *testing.T) {
 		"no inode count": {nil, func(f *Facts) { f.Data.FreeInodes, f.Data.Inodes = 0, 0 }, "disk space", OK, "GiB", ""},
 		"no size":        {nil, func(f *Facts) { f.Data.Size = 0 }, "disk space", Warn, "could not", "df"},
 		"in memory":      {nil, func(f *Facts) { f.Data.FS, f.Data.FSProblem, f.Data.FSProblemIs = fileSystemOf(0x01021994) }, "file system", Bad, "tmpfs", "data_dir"},
-		"elsewhere":      {mysql, func(f *Facts) { f.Data.FS, f.Data.FSProblem, f.Data.FSProblemIs = fileSystemOf(0x01021994); f.SQL.Flush = 1 }, "file system", Warn, "tmpfs", "elsewhere"},
-		"on nfs":         {nil, func(f *Facts) { f.Data.FS, f.Data.FSProblem, f.Data.FSProblemIs = fileSystemOf(0x6969) }, "file system", Bad, "nfs", "data_dir"},
+		"elsewhere": {mysql, func(f *Facts) {
+			f.Data.FS, f.Data.FSProblem, f.Data.FSProblemIs = fileSystemOf(0x01021994)
+			f.SQL.Flush = 1
+		}, "file system", Warn, "tmpfs", "elsewhere"},
+		"on nfs": {nil, func(f *Facts) { f.Data.FS, f.Data.FSProblem, f.Data.FSProblemIs = fileSystemOf(0x6969) }, "file system", Bad, "nfs", "data_dir"},
 
 		"log":        {logTo, nil, "log.file", OK, "/log/x", ""},
 		"no log":     {logTo, func(f *Facts) { f.LogFile = fs.ErrNotExist }, "log.file", Bad, "not exist", "make its folder"},
 		"log denied": {logTo, func(f *Facts) { f.LogFile = denied }, "log.file", Warn, "may not", "root"},
 
-		"open key":       {jwt, secret(0o644, nil), "auth.jwt.secret_file", Bad, "0644", "chmod o= /k"},
-		"group's key":    {jwt, secret(0o640, nil), "auth.jwt.secret_file", OK, "0640", ""},
-		"group writes":   {jwt, secret(0o660, nil), "auth.jwt.secret_file", Warn, "0660", "chmod g-w"},
-		"no key":         {jwt, secret(0, fs.ErrNotExist), "auth.jwt.secret_file", Bad, "not there", "CREDENTIALS_DIRECTORY"},
+		"open key":     {jwt, secret(0o644, nil), "auth.jwt.secret_file", Bad, "0644", "chmod o= /k"},
+		"group's key":  {jwt, secret(0o640, nil), "auth.jwt.secret_file", OK, "0640", ""},
+		"group writes": {jwt, secret(0o660, nil), "auth.jwt.secret_file", Warn, "0660", "chmod g-w"},
+		"no key":       {jwt, secret(0, fs.ErrNotExist), "auth.jwt.secret_file", Bad, "not there", "CREDENTIALS_DIRECTORY"},
+		"credential": {jwt, func(f *Facts) {
+			secret(0, fs.ErrNotExist)(f)
+			f.Secrets[0].Path = "k"
+			f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}
+			taken(f)
+		}, "auth.jwt.secret_file", Warn, "only the daemon", "CREDENTIALS_DIRECTORY"},
+		"keys elsewhere": {jwt, func(f *Facts) {
+			f.Login = fs.ErrNotExist
+			f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}
+			taken(f)
+		}, "login keys", Warn, "that runs has them", "CREDENTIALS_DIRECTORY"},
+		"cert elsewhere": {withTLS, func(f *Facts) {
+			f.TLS.Err = fs.ErrNotExist
+			f.Daemon = DaemonFacts{Status: &ctl.Status{Ready: true}}
+			taken(f)
+		}, "certificate", Warn, "that runs has it", "CREDENTIALS_DIRECTORY"},
 		"key denied":     {jwt, secret(0, denied), "auth.jwt.secret_file", Warn, "could not", "root"},
 		"pipe":           {jwt, secret(fs.ModeNamedPipe|0o666, nil), "auth.jwt.secret_file", OK, "no plain file", ""},
 		"keys":           {jwt, nil, "login keys", OK, "can be used", ""},
@@ -189,7 +216,9 @@ func secret(mode fs.FileMode, err error) func(*Facts) {
 }
 
 func ends(days int) func(*Facts) {
-	return func(f *Facts) { f.TLS.Until = f.Now.Add(time.Duration(days)*24*time.Hour + time.Hour*time.Duration(min(days, 1))) }
+	return func(f *Facts) {
+		f.TLS.Until = f.Now.Add(time.Duration(days)*24*time.Hour + time.Hour*time.Duration(min(days, 1)))
+	}
 }
 
 func TestTextAndJSON(t *testing.T) {

@@ -149,6 +149,14 @@ func (s *Server) counters() map[string]int64 {
 	for code, n := range c.Closed() {
 		all["closed_"+code] = n
 	}
+	below := s.transport.Counters()
+	for kind, n := range below.Opened {
+		all["opened_"+kind] = int64(n)
+	}
+	for why, n := range below.Ended {
+		all["ended_"+why] = int64(n) // refused, or gone wrong below the protocol
+	}
+	all["refused_logins"] = s.gate.Counters.Logins.Load()
 	for name, n := range all {
 		if n == 0 {
 			delete(all, name)
