@@ -33,14 +33,15 @@ const (
 
 // Append appends v, which must be validated, as JSON without white space.
 // The order of maps is kept, integers are exact, and a float always has a point
-// or an exponent. A key that is no string becomes its own JSON text. Any
-// goroutine.
+// or an exponent. A key that is no string becomes its own JSON text, of
+// which a key that is a list or a map is "…". Any goroutine.
 func Append(b []byte, v wire.Raw) []byte {
 	r := wire.NewReader(v)
-	return appendValue(b, &r)
+	return appendValue(b, &r, false)
 }
 
-func appendValue(b []byte, r *wire.Reader) []byte {
+// appendValue appends the next value; inKey: into the text that stands for a key.
+func appendValue(b []byte, r *wire.Reader, inKey bool) []byte {
 	switch wire.TypeName(r.Rest()) {
 	case "nil":
 		r.Nil()
@@ -72,31 +73,42 @@ func appendValue(b []byte, r *wire.Reader) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendValue(b, r)
+			b = appendValue(b, r, inKey)
 		}
 		return append(b, ']')
 	case "map":
-		return appendMap(b, r)
+		return appendMap(b, r, inKey)
 	default:
 		return appendExt(b, r.Raw())
 	}
 }
 
-func appendMap(b []byte, r *wire.Reader) []byte {
+func appendMap(b []byte, r *wire.Reader, inKey bool) []byte {
 	n, _ := r.Map()
 	b = append(b, '{')
 	for i := range n {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		key := appendValue(nil, r)
-		if key[0] != '"' {
-			key = AppendText(nil, string(key))
-		}
+		key := appendKey(r, inKey)
 		b = append(append(b, key...), ':')
-		b = appendValue(b, r)
+		b = appendValue(b, r, inKey)
 	}
 	return append(b, '}')
+}
+
+// appendKey is the text of a key. A key of a key of a key that are lists or maps
+// would double its backslashes each time, so the second is not written out.
+func appendKey(r *wire.Reader, inKey bool) []byte {
+	if t := wire.TypeName(r.Rest()); inKey && (t == "array" || t == "map") {
+		r.Raw()
+		return []byte(`"…"`)
+	}
+	key := appendValue(nil, r, true)
+	if key[0] != '"' {
+		key = AppendText(nil, string(key))
+	}
+	return key
 }
 
 func appendFloat(b []byte, r *wire.Reader) []byte {

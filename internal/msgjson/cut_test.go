@@ -123,3 +123,15 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// Keys within keys, which would double each time, cost no more than they are long.
+func TestKeysOfKeys(t *testing.T) {
+	b := []byte(strings.Repeat("\x81", 30) + strings.Repeat("\x01", 31))
+	if err := wire.Check(b, 1000); err != nil {
+		t.Fatal(err)
+	}
+	got := Append(nil, b)
+	if len(got) > 10*len(b) || !json.Valid(got) {
+		t.Errorf("%d bytes become %d: %.200s", len(b), len(got), got)
+	}
+}
