@@ -224,7 +224,7 @@ func TestTooManyRefused(t *testing.T) {
 	r := newRig(t, 1, nil, func(o *Options) { o.Limits.MaxConnections = 1 })
 	first := r.dial()
 	var waiting []*peer
-	for range maxRefusing {
+	for range MaxRefusing {
 		waiting = append(waiting, r.dial())
 	}
 	late, refused := r.dial(), r.dial()

@@ -10,7 +10,7 @@ import (
 // Pressure is how short of memory for its clients the process is. What is done
 // about it here is the first part of the order that internal/conn has: refuse new
 // sessions, close those without a login, then those with the most input waiting.
-// Sessions that the drain has said goodbye to are left alone.
+// During a drain nobody is shed: everybody is on the way out.
 type Pressure int32
 
 // The pressures, in order.
@@ -45,15 +45,15 @@ func (h *Hub) shortOfMemory() wire.Closing {
 
 // spared reports whether a session is not shed: it is on its way out, or between
 // two hubs.
-func (s *session) spared() bool {
-	return s.has(flagClosing | flagGoodbye | flagMoving | flagRefused)
+func (h *Hub) spared(s *session) bool {
+	return h.goodbye.begun || s.has(flagClosing|flagMoving|flagRefused)
 }
 
 // closeStrangers closes the sessions without a login, in steps, while the pressure
 // lasts.
 func (h *Hub) closeStrangers() {
 	h.inSteps(func(s *session) {
-		if s.uid == 0 && !s.spared() && Pressure(h.peers.pressure.Load()) >= CloseStrangers {
+		if s.uid == 0 && !h.spared(s) && Pressure(h.peers.pressure.Load()) >= CloseStrangers {
 			h.peers.Counters.ShedStrangers.Add(1)
 			h.closeSession(s, h.shortOfMemory())
 		}
@@ -83,7 +83,7 @@ func (h *Hub) shedInput(want, of int) {
 	count := func(s *session) {
 		n := h.inputOf(s)
 		mine += n
-		if n >= minShedInput && !s.spared() {
+		if n >= minShedInput && !h.spared(s) {
 			all.Add(n)
 		}
 	}
@@ -100,7 +100,7 @@ func (h *Hub) shedInputFrom(class int, left int64) {
 	h.inSteps(func(s *session) {
 		n := h.inputOf(s)
 		c := census.Class(n)
-		if n < minShedInput || s.spared() || c < class || c == class && left <= 0 {
+		if n < minShedInput || h.spared(s) || c < class || c == class && left <= 0 {
 			return
 		}
 		if c == class {

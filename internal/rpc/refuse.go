@@ -7,13 +7,12 @@ import (
 	"gameserverd/wire"
 )
 
-const (
-	// maxRefusing bounds, for the process, the refused connections that wait to be
-	// told. One more is closed without a word.
-	maxRefusing = 1000
-	// refusedTime is how long one of them may wait for the client's first byte.
-	refusedTime = time.Second
-)
+// MaxRefusing bounds, for the process, the refused connections that wait to be
+// told. One more is closed without a word.
+const MaxRefusing = 1000
+
+// refusedTime is how long one of them may wait for the client's first byte.
+const refusedTime = time.Second
 
 // Refuse ends a connection that may not stay. The client is told why as soon as
 // its framing is known; one that says nothing for a second, and any beyond the
@@ -40,7 +39,7 @@ func (p *Peers) Refusing() int { return int(p.refusing.Load()) }
 // refuseLater marks a session that has sent nothing as refused; a nil why is that
 // there are too many connections.
 func (h *Hub) refuseLater(s *session, why *wire.Closing) {
-	if h.peers.refusing.Load() >= maxRefusing {
+	if h.peers.refusing.Load() >= MaxRefusing {
 		code := wire.TooManyConnections
 		if why != nil {
 			code = why.Code

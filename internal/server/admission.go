@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net/netip"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -48,15 +47,4 @@ func (s *Server) limitConnections() int {
 	s.log.Info("fewer connections than limits.max_connections: the process may not have more descriptors",
 		zap.Int("connections", within), zap.Int("max_connections", configured), zap.Uint64("descriptors", rlimit.Cur))
 	return within
-}
-
-// admit decides whether a connection may stay long enough to be told why it may
-// not stay longer.
-func (s *Server) admit(netip.AddrPort) bool {
-	n := 0
-	for _, set := range s.sets {
-		n += set.Len() // those on their way to another loop included
-	}
-	most := int(s.maxConnections.Load())
-	return n < most+spare(most)
 }

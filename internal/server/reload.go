@@ -145,8 +145,9 @@ func (s *Server) putInForce(next *settings) bool {
 	s.maxConnections.Store(int64(most))
 	s.peers.SetLimits(rpcLimits(next.cfg.Limits, most))
 	s.budget.Set(next.cfg.Limits.MaxTotalWriteBufferBytes)
+	s.input.Set(next.cfg.Limits.MaxTotalInputBytes)
 	for i, l := range s.loops {
-		l.AddCallback(func() { s.sets[i].SetOptions(connOptions(next.cfg.Limits, s.budget)) })
+		l.AddCallback(func() { s.sets[i].SetOptions(connOptions(next.cfg.Limits, s.budget, s.input)) })
 	}
 	return true
 }

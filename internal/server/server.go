@@ -41,6 +41,7 @@ type Server struct {
 	loops  []*loop.Loop
 	sets   []*conn.Set
 	budget *conn.Budget // of what waits to be sent
+	input  *conn.Budget // of what was received and not handled
 	accept *conn.Server
 	pool   *loop.Pool
 	peers  *rpc.Peers
@@ -48,6 +49,7 @@ type Server struct {
 
 	gate      *gate.Gate
 	transport *transport.Shared
+	pressure  *pressure
 	inherited bool // clients come through systemd's sockets
 	announce  announcer
 
@@ -158,16 +160,18 @@ func (s *Server) logAccept(e *conn.AcceptError) {
 func (s *Server) makeSessions(o Options) error {
 	limits := s.cfg.Limits
 	s.maxConnections.Store(int64(s.limitConnections()))
+	s.budget, s.input = newBudgets(limits)
 	registry := rpc.NewRegistry()
 	s.peers = rpc.NewPeers(rpc.Options{
 		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings,
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpcLimits(limits, int(s.maxConnections.Load())),
+		Input:  s.input,
 	})
 	s.logCalls()
 	s.makeTransport()
-	s.budget = conn.NewBudget(limits.MaxTotalWriteBufferBytes)
-	s.join(connOptions(limits, s.budget))
+	s.join(connOptions(limits, s.budget, s.input))
+	s.watchPressure()
 	s.makePlayers(mail.Arrived(s.peers))
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
@@ -180,9 +184,11 @@ func (s *Server) makeSessions(o Options) error {
 		SQL:      s.stores.sql,
 		Redis:    s.stores.redis,
 		Shop:     func() *game.Shop { return s.settings.Load().shop },
-		Auth:     func() authhandlers.Options { return authhandlers.Options{Heartbeat: s.config().Limits.IdleTimeout / 3} },
-		Duel:     func() duel.Options { return duel.Options{Timeout: s.config().Game.DuelTimeout} },
-		Room:     func() room.Options { return room.Options{MaxTextBytes: s.config().Game.RoomMaxTextBytes} },
+		Auth: func() authhandlers.Options {
+			return authhandlers.Options{Heartbeat: s.config().Limits.IdleTimeout / 3, Gate: s.gate}
+		},
+		Duel: func() duel.Options { return duel.Options{Timeout: s.config().Game.DuelTimeout} },
+		Room: func() room.Options { return room.Options{MaxTextBytes: s.config().Game.RoomMaxTextBytes} },
 	}
 	methods := handlers.Methods(parts)
 	if o.Areas != nil {

@@ -120,10 +120,10 @@ func rpcLimits(l config.Limits, connections int) rpc.Limits {
 	}
 }
 
-// connOptions are the bounds of each connection; together they have the budget.
-func connOptions(l config.Limits, budget *conn.Budget) conn.Options {
+// connOptions are the bounds of each connection; together they have the budgets.
+func connOptions(l config.Limits, output, input *conn.Budget) conn.Options {
 	const framing = 4096 // what may come with half a message besides its bytes
-	return conn.Options{MaxInput: l.MaxFrameBytes + framing, MaxOutput: l.MaxWriteBufferBytes, Budget: budget}
+	return conn.Options{MaxInput: l.MaxFrameBytes + framing, MaxOutput: l.MaxWriteBufferBytes, Budget: output, Input: input}
 }
 
 // config is the configuration that is in force. Any goroutine.
