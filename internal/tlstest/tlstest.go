@@ -1,7 +1,7 @@
 // Package tlstest makes certificates for tests: an authority, a server of
 // 127.0.0.1 and localhost, a client. It is imported by tests only, and nothing
-// that it makes is good for anything else: keys lie in the test's own folder
-// and the certificates end after a day.
+// that it makes is good for anything else: keys lie in the test's own folder,
+// and go with it.
 //
 // The invariant: two authorities of New never trust each other.
 package tlstest
@@ -37,6 +37,9 @@ type Authority struct {
 	dir  string
 }
 
+// validity is how long certificates of New hold: long enough that nobody warns of their end.
+const validity = 90 * 24 * time.Hour
+
 // New makes an authority with its files in a folder of the test.
 func New(t testing.TB) *Authority {
 	t.Helper()
@@ -44,7 +47,7 @@ func New(t testing.TB) *Authority {
 	a.key = newKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(validity), KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
 	if err != nil {
@@ -55,8 +58,8 @@ func New(t testing.TB) *Authority {
 	}
 	a.Roots.AddCert(a.cert)
 	a.CAFile = a.write(t, "ca.pem", "CERTIFICATE", der)
-	a.CertFile, a.KeyFile, a.Server = a.Issue(t, "server", time.Now().Add(24*time.Hour), "localhost")
-	a.ClientCert, a.ClientKey, a.Client = a.Issue(t, "client", time.Now().Add(24*time.Hour))
+	a.CertFile, a.KeyFile, a.Server = a.Issue(t, "server", time.Now().Add(validity), "localhost")
+	a.ClientCert, a.ClientKey, a.Client = a.Issue(t, "client", time.Now().Add(validity))
 	return a
 }
 
