@@ -146,7 +146,9 @@ func TestReloadOfWriteBuffers(t *testing.T) {
 	if closed() {
 		t.Fatal("closed before the reload")
 	}
-	s.reload(with(cfg, func(c *config.Config) { c.Limits.MaxWriteBufferBytes, c.Limits.MaxTotalWriteBufferBytes = 1<<10, 100<<20 }))
+	s.reload(with(cfg, func(c *config.Config) {
+		c.Limits.MaxWriteBufferBytes, c.Limits.MaxTotalWriteBufferBytes = 1<<10, 100<<20
+	}))
 	if s.budget.Limit() != 100<<20 {
 		t.Errorf("all together may have %d", s.budget.Limit())
 	}
