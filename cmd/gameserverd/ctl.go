@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -97,11 +99,17 @@ apart, so it is only there with --sort rate or --rate.`,
 		Example: "  gameserverd ctl sessions\n  gameserverd ctl sessions --sort rate --limit 5\n  gameserverd ctl sessions --sort silent --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains(ctl.Orders, sort) {
+				return cli.Usage("--sort takes one of %s", strings.Join(ctl.Orders, ", "))
+			}
+			if limit < 1 || limit > ctl.MaxLimit {
+				return cli.Usage("--limit takes a number from 1 to %d", ctl.MaxLimit)
+			}
 			return f.run(cmd, func(ctx context.Context) error { return f.Sessions(ctx, sort, limit, rate) })
 		},
 	}
-	cmd.Flags().StringVar(&sort, "sort", "waiting", "waiting, rate, age or silent")
-	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions([]string{"waiting", "rate", "age", "silent"}, cobra.ShellCompDirectiveNoFileComp)) // fails for flags that are not there
+	cmd.Flags().StringVar(&sort, "sort", ctl.Orders[0], strings.Join(ctl.Orders, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(ctl.Orders, cobra.ShellCompDirectiveNoFileComp)) // fails for flags that are not there
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many to list")
 	cmd.Flags().BoolVar(&rate, "rate", false, "measure the rate in any order")
 	return cmd

@@ -159,6 +159,8 @@ func TestCtlHints(t *testing.T) {
 		{"--message sends sys.notice", 2, []string{"broadcast", "m", "--message", "x"}},
 		{"argument 1: { is not JSON", 2, []string{"broadcast", "m", "{"}},
 		{"if any flags in the group [socket config] are set", 2, []string{"status", "--socket", "x", "--config", "y"}},
+		{"--sort takes one of waiting, rate, age, silent", 2, []string{"sessions", "--sort", "luck"}},
+		{"--limit takes a number from 1", 2, []string{"sessions", "--limit", "0"}},
 		{"absent.yaml", 2, []string{"status", "--config", "absent.yaml"}},
 	} {
 		out, errText, code := runIn(t, dir, nil, append([]string{"ctl"}, c.args...)...)

@@ -6,19 +6,23 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// The bounds of one answer of /sessions.
+// How many sessions one answer has, unless more are asked for, and at most.
 const (
 	defaultLimit = 20
-	maxLimit     = 100_000
+	MaxLimit     = 100_000
 )
+
+// Orders are what sessions can be sorted by, the usual one first.
+var Orders = []string{"waiting", "rate", "age", "silent"}
 
 // rateTime is how far apart the two snapshots are whose difference is the rate.
 const rateTime = time.Second
 
-// orders are what sessions can be sorted by: what an operator looks for is first.
+// orders put first what an operator looks for.
 var orders = map[string]func(a, b *Session) int{
 	"waiting": func(a, b *Session) int { return cmp.Compare(b.Waiting, a.Waiting) },
 	"age":     func(a, b *Session) int { return cmp.Compare(b.AgeMS, a.AgeMS) },
@@ -37,16 +41,16 @@ func (s *Session) rate() float64 {
 // rate where it is not sorted by it.
 func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	by, limit := cmp.Or(q.Get("sort"), "waiting"), defaultLimit
+	by, limit := cmp.Or(q.Get("sort"), Orders[0]), defaultLimit
 	order, ok := orders[by]
 	if !ok {
-		fail(w, http.StatusBadRequest, &Error{invalid, "sort must be waiting, rate, age or silent"})
+		fail(w, http.StatusBadRequest, &Error{invalid, "sort must be one of " + strings.Join(Orders, ", ")})
 		return
 	}
 	if text := q.Get("limit"); text != "" {
 		var err error
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
-			fail(w, http.StatusBadRequest, &Error{invalid, "limit must be from 1 to " + strconv.Itoa(maxLimit)})
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > MaxLimit {
+			fail(w, http.StatusBadRequest, &Error{invalid, "limit must be from 1 to " + strconv.Itoa(MaxLimit)})
 			return
 		}
 	}

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"errors"
+	"io/fs"
 	"time"
 
 	"gameserverd/internal/config"
@@ -24,6 +26,10 @@ func sql(cfg *config.Config, f *Facts) (all []Finding) {
 	switch {
 	case s.Absent:
 		return []Finding{ok(check, "%s is not there yet; the first start makes it", s.Place)}
+	case s.Err != nil && cfg.Store.SQL.Driver == "sqlite" && errors.Is(f.Data.Err, fs.ErrPermission) && !f.Root:
+		return []Finding{ok(check, "this user may not open %s", s.Place).do(Warn, "run doctor as the daemon's user or as root")}
+	case s.Err != nil && cfg.Store.SQL.Driver == "sqlite":
+		return []Finding{ok(check, "%s: %v", s.Place, s.Err).do(Bad, "is it a database of gameserverd, and may this user write to it and its folder? Backups: docs/operations.md")}
 	case s.Err != nil:
 		return []Finding{ok(check, "%s: %v", s.Place, s.Err).do(Bad, "is it running, and are address, user and password in store.sql.dsn right? The daemon waits store.start_timeout for it, then gives up")}
 	}

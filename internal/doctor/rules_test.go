@@ -148,18 +148,19 @@ func TestRules(t *testing.T) {
 		"no certificate": {withTLS, func(f *Facts) { f.TLS.Err = errors.New("not PEM") }, "certificate", Bad, "not PEM", "Certificates"},
 		"cert denied":    {withTLS, func(f *Facts) { f.TLS.Err = denied }, "certificate", Warn, "may not", "root"},
 
-		"no database":  {nil, func(f *Facts) { f.SQL = SQLFacts{Place: "p", Absent: true} }, "store.sql", OK, "first start", ""},
-		"sql away":     {mysql, func(f *Facts) { f.SQL = SQLFacts{Place: "h/d", Err: errors.New("refused")} }, "store.sql", Bad, "refused", "store.sql.dsn"},
-		"slow sql":     {nil, func(f *Facts) { f.SQL.RoundTrip = 20 * time.Millisecond }, "store.sql", Warn, "20ms", "nearer"},
-		"far sql":      {nil, func(f *Facts) { f.SQL.RoundTrip = time.Second }, "store.sql", Bad, "1s", "store.timeout is 2s"},
-		"behind":       {nil, func(f *Facts) { f.SQL.Behind = 2 }, "tables", OK, "2 migrations", ""},
-		"newer":        {nil, func(f *Facts) { f.SQL.Newer = true }, "tables", Bad, "newer", "newer"},
-		"skew":         {mysql, func(f *Facts) { f.SQL.Skew, f.SQL.Flush = -2*time.Second, 1 }, "store.sql", Warn, "-2s", "timedatectl"},
-		"far skew":     {mysql, func(f *Facts) { f.SQL.Skew, f.SQL.Flush = time.Minute, 1 }, "store.sql", Bad, "1m0s", "timedatectl"},
-		"packet":       {mysql, func(f *Facts) { f.SQL.Packet, f.SQL.Flush = 1<<20, 1 }, "store.sql", Bad, "1048576", "max_allowed_packet = 16777216"},
-		"large frames": {func(c *config.Config) { mysql(c); c.Limits.MaxFrameBytes = 16777215 }, func(f *Facts) { f.SQL.Packet, f.SQL.Flush = 16<<20, 1 }, "store.sql", Bad, "16777216", "17825791"},
-		"not flushed":  {mysql, func(f *Facts) { f.SQL.Flush = 2 }, "store.sql", Warn, "is 2", "power failure"},
-		"few sql":      {mysql, func(f *Facts) { f.SQL.Connections, f.SQL.Flush = 10, 1 }, "store.sql", Warn, "is 10", "max_connections = 72"},
+		"no database":   {nil, func(f *Facts) { f.SQL = SQLFacts{Place: "p", Absent: true} }, "store.sql", OK, "first start", ""},
+		"sqlite broken": {nil, func(f *Facts) { f.SQL = SQLFacts{Place: "p", Err: errors.New("not a database")} }, "store.sql", Bad, "not a database", "Backups"},
+		"sql away":      {mysql, func(f *Facts) { f.SQL = SQLFacts{Place: "h/d", Err: errors.New("refused")} }, "store.sql", Bad, "refused", "store.sql.dsn"},
+		"slow sql":      {nil, func(f *Facts) { f.SQL.RoundTrip = 20 * time.Millisecond }, "store.sql", Warn, "20ms", "nearer"},
+		"far sql":       {nil, func(f *Facts) { f.SQL.RoundTrip = time.Second }, "store.sql", Bad, "1s", "store.timeout is 2s"},
+		"behind":        {nil, func(f *Facts) { f.SQL.Behind = 2 }, "tables", OK, "2 migrations", ""},
+		"newer":         {nil, func(f *Facts) { f.SQL.Newer = true }, "tables", Bad, "newer", "newer"},
+		"skew":          {mysql, func(f *Facts) { f.SQL.Skew, f.SQL.Flush = -2*time.Second, 1 }, "store.sql", Warn, "-2s", "timedatectl"},
+		"far skew":      {mysql, func(f *Facts) { f.SQL.Skew, f.SQL.Flush = time.Minute, 1 }, "store.sql", Bad, "1m0s", "timedatectl"},
+		"packet":        {mysql, func(f *Facts) { f.SQL.Packet, f.SQL.Flush = 1<<20, 1 }, "store.sql", Bad, "1048576", "max_allowed_packet = 16777216"},
+		"large frames":  {func(c *config.Config) { mysql(c); c.Limits.MaxFrameBytes = 16777215 }, func(f *Facts) { f.SQL.Packet, f.SQL.Flush = 16<<20, 1 }, "store.sql", Bad, "16777216", "17825791"},
+		"not flushed":   {mysql, func(f *Facts) { f.SQL.Flush = 2 }, "store.sql", Warn, "is 2", "power failure"},
+		"few sql":       {mysql, func(f *Facts) { f.SQL.Connections, f.SQL.Flush = 10, 1 }, "store.sql", Warn, "is 10", "max_connections = 72"},
 
 		"redis":         {redis, func(f *Facts) { f.Redis = good }, "store.redis", OK, "version 7", ""},
 		"redis away":    {redis, func(f *Facts) { f.Redis = RedisFacts{Err: errors.New("refused")} }, "store.redis", Bad, "refused", "store.redis.url"},
@@ -245,5 +246,18 @@ bad   b     three
 	}
 	if Worst(all) != Bad || Worst(all[:2]) != Warn || Worst(all[:1]) != OK {
 		t.Error("the worst is another")
+	}
+}
+
+// Who may not enter the data folder knows nothing of the database in it.
+func TestAnotherUsersDatabase(t *testing.T) {
+	for root, want := range map[bool]Grade{false: Warn, true: Bad} {
+		f := healthy()
+		f.Root, f.Data.Err, f.SQL.Err = root, fs.ErrPermission, errors.New("unable to open database file")
+		for _, one := range Judge(config.Default(), f) {
+			if one.Check == "store.sql" && one.Grade != want {
+				t.Errorf("root %v: %+v", root, one)
+			}
+		}
 	}
 }
