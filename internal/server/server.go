@@ -79,6 +79,8 @@ type Options struct {
 	Log LogControl
 	// Version is the binary's, for operators.
 	Version string
+
+	certificateTicks <-chan time.Time // when certificate files are looked at; nil: every 2 s
 }
 
 // New builds the daemon and binds every address of the configuration; nobody is
@@ -281,7 +283,7 @@ func (s *Server) Run() (Report, error) {
 	}
 	s.state.CompareAndSwap(starting, serving)
 	s.letReload()
-	defer s.watchCertificates(nil)()
+	defer s.watchCertificates(s.o.certificateTicks)()
 	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
 	s.announce.serves()
 	select {
