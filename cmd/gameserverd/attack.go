@@ -73,7 +73,7 @@ Scenarios: ` + strings.Join(attack.Names(), ", ") + `.`,
 	flags.DurationVar(&o.Bounds.LoginTimeout, "login-timeout", 0, "the daemon's limits.login_timeout, to be checked")
 	flags.DurationVar(&o.Bounds.FrameTimeout, "frame-timeout", 0, "the daemon's limits.frame_timeout, to be checked")
 	flags.DurationVar(&o.Bounds.HandshakeTimeout, "handshake-timeout", 0, "the daemon's limits.handshake_timeout, to be checked")
-	flags.DurationVar(&o.Bounds.P99, "p99", 0, "the good client's p99 at most (default 10 times that before the attack, at least 50ms)")
+	flags.DurationVar(&o.Bounds.P99, "p99", 0, "the good client's p99 at most (default 10 times that without an attack, at least 50ms)")
 	flags.Int64Var(&o.Bounds.Memory, "memory", 0, "bytes that the daemon may grow in one scenario (default 128 MiB, and 64 KiB for each connection)")
 	addTLSFlags(cmd, &secure)
 	flags.BoolVar(&asJSON, "json", false, "print the result as one JSON object")

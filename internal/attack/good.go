@@ -133,6 +133,17 @@ func (g *good) take() Good {
 	return seen
 }
 
+// after is take after a while.
+func (g *good) after(ctx context.Context, d time.Duration) Good {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return g.take()
+}
+
 // peek is take without an end.
 func (g *good) peek() Good {
 	g.mu.Lock()

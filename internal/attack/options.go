@@ -38,7 +38,7 @@ type Bounds struct {
 	LoginTimeout     time.Duration // limits.login_timeout of the daemon
 	FrameTimeout     time.Duration // limits.frame_timeout
 	HandshakeTimeout time.Duration // limits.handshake_timeout
-	P99              time.Duration // of the good client, at most; 0: 10 times its idle value, at least 50 ms
+	P99              time.Duration // of the good client, at most; 0: 10 times its idle value before the attack, or behind the scenario if that is more, at least 50 ms
 	Memory           int64         // bytes that the daemon may grow in a scenario; 0: 128 MiB, and 64 KiB for each connection
 }
 

@@ -151,6 +151,7 @@ func connectionKinds(*attack) []kind {
 		{name: "calls and goes", expect: e, raw: true, do: func(h *hand) error {
 			return errors.Join(h.send(request(1, "sum", 0x92, 1, 2)), errLeave)
 		}},
+		{name: "comes and stays", expect: e, raw: true, do: func(*hand) error { return nil }},
 		{name: "half a frame and goes", expect: e, raw: true, do: func(h *hand) error { return errors.Join(h.send([]byte{0, 0, 1, 0, 0x94}), errLeave) }},
 	}
 }
