@@ -17,17 +17,11 @@ import (
 func (h *Hub) receive(s *session, raw []byte) {
 	m := &h.msg
 	s.messages++
-	if s.has(flagTraced) {
-		h.traceIn(s, m, len(raw))
+	if s.has(flagTraced|flagGoodbye) && h.taken(s, m, len(raw)) {
+		return
 	}
 	if m.Kind == wire.Response {
 		h.answered(s, m)
-		return
-	}
-	if s.has(flagGoodbye) {
-		// What came before the goodbye is still answered, from the mailbox.
-		h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
-			Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
 		return
 	}
 	if h.rate.each != 0 && !h.withinRate(s, m) {
@@ -39,6 +33,22 @@ func (h *Hub) receive(s *session, raw []byte) {
 		return
 	}
 	h.start(s, m, method, time.Time{})
+}
+
+// taken does with a message of size bytes what few sessions need: it shows it to
+// those who watch, and refuses it after the goodbye. It reports whether that was
+// all.
+func (h *Hub) taken(s *session, m *wire.Message, size int) bool {
+	if s.has(flagTraced) {
+		h.traceIn(s, m, size)
+	}
+	if m.Kind == wire.Response || !s.has(flagGoodbye) {
+		return false
+	}
+	// What came before the goodbye is still answered, from the mailbox.
+	h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
+		Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
+	return true
 }
 
 // method finds a method by its wire name, nil when there is none. Calls of one
