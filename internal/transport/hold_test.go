@@ -509,6 +509,13 @@ func TestIdleTLSMemory(t *testing.T) {
 	const count = 200
 	server, _ := serverTLS(t)
 	r := newRig(t, rigOptions{Settings: Settings{TLS: server}})
+	first := r.connect("tls-1.3", &tls.Config{InsecureSkipVerify: true}) // what is made once
+	if err := first.send(frame(1000, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.receive(); err != nil {
+		t.Fatal(err)
+	}
 	before := heap()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", holdEnv, r.server.Addrs()[0], count))
