@@ -160,7 +160,7 @@ func TestTraceDrops(t *testing.T) {
 			r.sink(Message{In: true, Kind: wire.Notification, Method: "x", Body: []byte{0x90}, Size: 1})
 		}
 	}
-	err := r.Lines(testContext(t), "GET", "/trace?uid=7&for_ms=500", nil, began, func(line []byte) error {
+	err := r.Lines(testContext(t), "GET", "/trace?uid=7&for_ms=1500", nil, began, func(line []byte) error {
 		return json.Unmarshal(line, &last)
 	})
 	if err != nil || last.End == "" || last.Dropped == 0 || last.Messages+last.Dropped > 50_000 || last.Messages < traceBuffer {
