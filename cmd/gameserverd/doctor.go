@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gameserverd/internal/cli"
-	"gameserverd/internal/config"
 	"gameserverd/internal/doctor"
 	"gameserverd/internal/server"
 )
@@ -32,7 +31,7 @@ configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			from := configFile(file)
-			cfg, err := config.Load(from)
+			cfg, err := loadConfig(from)
 			if err != nil {
 				return badConfig(err)
 			}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -46,10 +47,24 @@ func (c *Config) Reloaded(new *Config) (*Config, error) {
 			out.sources[f.key] = where
 		}
 	}
-	if problems := out.together(); len(problems) > 0 {
-		return nil, problems
+	problems := out.together()
+	if len(problems) == 0 {
+		return out, nil
 	}
-	return out, nil
+	for i, p := range problems {
+		if f := find(p.Key); f != nil && !f.live {
+			problems[i].Where = "in force until a restart"
+		}
+	}
+	return nil, problems
+}
+
+// find is the field of a key, nil if there is none.
+func find(key string) *field {
+	if i := slices.Index(keys(), key); i >= 0 {
+		return fields()[i]
+	}
+	return nil
 }
 
 // clone is a copy of c. Lists are shared: nobody changes them.

@@ -149,7 +149,7 @@ func TestReloadedKeepsWhereValuesComeFrom(t *testing.T) {
 func TestReloadedRefusesHalfOfAChange(t *testing.T) {
 	signed, dev := load(t, "auth: {mode: jwt, jwt: {secret_file: s}}"), load(t, "auth: {mode: dev}")
 	var problems Problems
-	if _, err := signed.Reloaded(dev); !errors.As(err, &problems) || problems[0].Key != "auth.mode" {
+	if _, err := signed.Reloaded(dev); !errors.As(err, &problems) || problems[0].Key != "auth.mode" || problems[0].Where != "in force until a restart" {
 		t.Errorf("no key is left, but: %v", err)
 	}
 	if _, err := dev.Reloaded(signed); err != nil {
