@@ -43,6 +43,7 @@ by the deadline, 130 interrupted.`,
 		newCtl(program),
 		newDoctor(),
 		newVersion(),
+		newMan(),
 	)
 	return root
 }
