@@ -57,8 +57,19 @@ vet: ## gofmt, go vet, staticcheck
 	$(GO) tool staticcheck -tags invariants $(PACKAGES)
 	$(GO) tool staticcheck $(PACKAGES)
 
+deb: ## build the Debian package: bin/gameserverd_VERSION_ARCH.deb
+	@GO=$(GO) ./scripts/deb.sh
+
+deb-check: ## build the Debian package and check it, its units included
+	@./scripts/test-servers.sh
+	@GO=$(GO) ./scripts/deb-check.sh
+
+deb-test: ## do with the package what an operator does, under systemd in a sandbox (root)
+	@./scripts/test-servers.sh
+	@GO=$(GO) ./scripts/deb-test.sh
+
 verify: export NO_SKIPS := 1
-verify: vet fresh build test plain ## everything that CI checks
+verify: vet fresh build test plain deb-check ## everything that CI checks
 	@echo "verify: all of it passed"
 
 # The hot path as it ships: raw system calls, no race detector, and the tests of
@@ -72,4 +83,4 @@ bench: build ## measure against the limit server, memory per connection, rooms (
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean
+.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean deb deb-check deb-test

@@ -8,6 +8,11 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a user's PATH lacks them, the tests
 missing=
 command -v mariadbd >/dev/null || missing="mariadb-server"
 command -v redis-server >/dev/null || missing="$missing redis-server"
+# For the package: its units are checked, and it is installed in a sandbox.
+command -v systemd-analyze >/dev/null || missing="$missing systemd"
+command -v ip >/dev/null || missing="$missing iproute2"
+command -v adduser >/dev/null || missing="$missing adduser"
+command -v openssl >/dev/null || missing="$missing openssl"
 if [ -z "$missing" ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 	exit 0
 fi
