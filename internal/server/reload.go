@@ -112,16 +112,21 @@ func (s *Server) reloadLocked(cfg *config.Config) (changed []config.Change, rest
 	if err != nil {
 		return nil, nil, err
 	}
-	next, err := newSettings(joined)
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, c := range config.Diff(old.cfg, cfg) {
 		if c.Live {
 			changed = append(changed, c)
 		} else {
 			restart = append(restart, c.Key)
 		}
+	}
+	if len(restart) > 0 { // better refused now than at the restart
+		if _, err := newSettings(cfg); err != nil {
+			return nil, nil, err
+		}
+	}
+	next, err := newSettings(joined)
+	if err != nil {
+		return nil, nil, err
 	}
 	if !s.putInForce(next) {
 		return nil, nil, ErrDraining

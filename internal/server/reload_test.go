@@ -190,6 +190,19 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	}
 }
 
+// A file with which the daemon could not be started again is refused, also when
+// what is wrong with it would only count after the restart.
+func TestReloadRefusesWhatARestartWould(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	s := start(t, cfg, nil)
+	_, _, err := s.Reload(with(cfg, func(c *config.Config) {
+		c.Auth.Mode, c.Auth.JWT.SecretFile, c.Game.StartGold = "jwt", []string{"/nonexistent/key"}, 1
+	}))
+	if err == nil || !strings.Contains(err.Error(), "auth.jwt.secret_file: open /nonexistent/key") || s.config().Game.StartGold == 1 {
+		t.Errorf("%v, and a new player gets %d", err, s.config().Game.StartGold)
+	}
+}
+
 // Before clients are served a reload waits.
 func TestReloadWaitsForTheStart(t *testing.T) {
 	cfg := testConfig(t.TempDir())
