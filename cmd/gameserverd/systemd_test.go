@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -53,12 +54,18 @@ func newManager(t *testing.T) *manager {
 	}}
 }
 
+// launch starts a daemon with a socket as systemd does: LISTEN_PID is its own.
+func (m *manager) launch(dir string, socket *os.File, env ...string) *process {
+	m.t.Helper()
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, binary, "serve")
+	cmd.ExtraFiles = []*os.File{socket}
+	return launchCmd(m.t, dir, append(append([]string{}, m.env...), env...), cmd)
+}
+
 // start starts a daemon with the data in dir, and waits until it is ready.
 func (m *manager) start(dir string, env ...string) *process {
 	m.t.Helper()
-	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, binary, "serve")
-	cmd.ExtraFiles = []*os.File{m.socket}
-	p := launchCmd(m.t, dir, append(append([]string{}, m.env...), env...), cmd)
+	p := m.launch(dir, m.socket, env...)
 	m.wait(p, "READY=1\nSTATUS=serving: ")
 	return p
 }
@@ -119,9 +126,7 @@ func TestServeRefusesASocketForStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, binary, "serve")
-	cmd.ExtraFiles = []*os.File{socket}
-	p := launchCmd(t, t.TempDir(), m.env, cmd)
+	p := m.launch(t.TempDir(), socket)
 	if code := p.exit(); code != 1 || !strings.Contains(p.err.String(), "auth.mode is dev, which lets anyone be any player") {
 		t.Errorf("exit code %d:\n%s", code, p.err)
 	}
@@ -152,15 +157,127 @@ func (b *buyer) buy(ctx context.Context) error {
 	return nil
 }
 
+// compare compares what the daemon has stored with what it has acknowledged.
+func (b *buyer) compare(ctx context.Context) error {
+	var player struct {
+		Items map[string]int64 `msgpack:"items"`
+	}
+	if err := b.c.Call(ctx, "player.get", &player); err != nil {
+		return err
+	}
+	if n := player.Items["potion"]; n < b.bought || n > b.bought+b.perhaps {
+		return fmt.Errorf("player %d has %d potions; %d were acknowledged and %d possible beside", b.uid, n, b.bought, b.perhaps)
+	}
+	return nil
+}
+
+// crowd is the load on a daemon that is restarted: players who buy, and strangers
+// who connect all the time.
+type crowd struct {
+	t      *testing.T
+	addr   string
+	buyers []*buyer
+	stop   context.CancelFunc
+	doing  sync.WaitGroup
+
+	// any goroutine
+	refused, knocks atomic.Int64
+	mu              sync.Mutex
+	failed          []error
+}
+
+func newCrowd(t *testing.T, addr string, players int) *crowd {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	c := &crowd{t: t, addr: addr, stop: stop}
+	t.Cleanup(c.end)
+	for i := range players {
+		b := &buyer{uid: uint64(100 + i), c: c.dial()}
+		if _, err := b.c.Login(t.Context(), fmt.Sprint("dev:", b.uid)); err != nil {
+			t.Fatal(err)
+		}
+		c.buyers = append(c.buyers, b)
+		c.doing.Go(func() { c.note(b.buy(ctx)) })
+	}
+	c.doing.Go(func() {
+		for ctx.Err() == nil {
+			c.note(knock(addr, func() { c.knocks.Add(1) }))
+		}
+	})
+	return c
+}
+
+// dial connects a client that counts when it is refused.
+func (c *crowd) dial() *client.Client {
+	c.t.Helper()
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil && ctx.Err() == nil {
+			c.refused.Add(1)
+		}
+		return nc, err
+	}
+	cl, err := client.Dial(c.t.Context(), c.addr, client.WithDialer(dial), client.WithBackoff(time.Millisecond, 100*time.Millisecond))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
+func (c *crowd) note(err error) {
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.failed = append(c.failed, err)
+	}
+}
+
+// end ends the load. It may be called again.
+func (c *crowd) end() {
+	c.stop()
+	c.doing.Wait()
+}
+
+// wait waits until n more strangers have connected.
+func (c *crowd) wait(n int64) {
+	c.t.Helper()
+	began, late := c.knocks.Load(), time.After(deadline)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for c.knocks.Load() < began+n {
+		select {
+		case <-tick.C:
+		case <-late:
+			c.t.Fatalf("%d strangers have connected in %v", c.knocks.Load()-began, deadline)
+		}
+	}
+}
+
+// queue has n strangers connect, and returns when they have: they wait to be
+// served.
+func (c *crowd) queue(n int) {
+	var connected sync.WaitGroup
+	for range n {
+		connected.Add(1)
+		once := sync.OnceFunc(connected.Done)
+		c.doing.Go(func() {
+			defer once()
+			c.note(knock(c.addr, once))
+		})
+	}
+	connected.Wait()
+}
+
 // knock connects as a stranger would and asks one question. It returns an error
 // unless that is answered, or put off with sys.closing.
-func knock(addr string, tell func(net.Conn)) error {
+func knock(addr string, connected func()) error {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	tell(nc)
+	connected()
 	nc.SetDeadline(time.Now().Add(deadline))
 	b := wire.AppendArray(wire.AppendRequest(wire.BeginFrame(nil), 1, "sum"), 2)
 	b = wire.AppendInt(wire.AppendInt(b, 1), 2)
@@ -168,11 +285,11 @@ func knock(addr string, tell func(net.Conn)) error {
 	if _, err := nc.Write(b); err != nil {
 		return err
 	}
-	got := make([]byte, 5)
-	if _, err := nc.Read(got); err != nil {
-		return err
+	got := make([]byte, wire.HeaderLen+1)
+	if _, err := io.ReadFull(nc, got); err != nil {
+		return fmt.Errorf("no answer: %w", err)
 	}
-	if got[4] != 0x94 && got[4] != 0x93 { // a response, or the notification sys.closing
+	if first := got[wire.HeaderLen]; first != 0x94 && first != 0x93 { // a response, or the notification sys.closing
 		return fmt.Errorf("got %x", got)
 	}
 	return nil
@@ -181,92 +298,34 @@ func knock(addr string, tell func(net.Conn)) error {
 // A restart under systemd refuses nobody and loses nothing that was acknowledged:
 // who comes while no daemon runs waits in the socket's queue.
 func TestRestartUnderSystemdRefusesNobody(t *testing.T) {
-	const buyers, restarts, inBetween = 8, 3, 20
+	const restarts = 3
 	m := newManager(t)
-	dir := t.TempDir()
-	env := []string{"GAMESERVERD_GAME_START_GOLD=9000000000000000"}
-	p := m.start(dir, env...)
-
-	var refused, knocks atomic.Int64
-	var doing sync.WaitGroup
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	all := make([]*buyer, buyers)
-	failed := make(chan error, buyers+restarts*inBetween+1)
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
-		if err != nil && ctx.Err() == nil {
-			refused.Add(1)
-		}
-		return nc, err
-	}
-	for i := range all {
-		c, err := client.Dial(t.Context(), m.addr, client.WithDialer(dial), client.WithBackoff(time.Millisecond, 100*time.Millisecond))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		all[i] = &buyer{uid: uint64(100 + i), c: c}
-		if _, err := c.Login(t.Context(), fmt.Sprint("dev:", all[i].uid)); err != nil {
-			t.Fatal(err)
-		}
-		doing.Go(func() { failed <- all[i].buy(ctx) })
-	}
-	doing.Go(func() {
-		var err error
-		for ctx.Err() == nil {
-			if e := knock(m.addr, func(net.Conn) { knocks.Add(1) }); e != nil {
-				err = errors.Join(err, fmt.Errorf("knock %d: %w", knocks.Load(), e))
-			}
-		}
-		failed <- err
-	})
-
+	dir, gold := t.TempDir(), "GAMESERVERD_GAME_START_GOLD=9000000000000000"
+	p := m.start(dir, gold)
+	c := newCrowd(t, m.addr, 8)
 	for range restarts {
-		began := knocks.Load()
-		for tick := time.NewTicker(time.Millisecond); knocks.Load() < began+50; <-tick.C {
-		}
+		c.wait(50)
 		p.signal(syscall.SIGTERM)
 		if code := p.exit(); code != 0 {
 			t.Fatalf("exit code %d:\n%s", code, p.err)
 		}
-		var connected sync.WaitGroup // while nobody serves
-		for range inBetween {
-			connected.Add(1)
-			doing.Go(func() {
-				failed <- knock(m.addr, func(net.Conn) { connected.Done() })
-			})
-		}
-		connected.Wait()
-		p = m.start(dir, env...)
+		c.queue(20)
+		p = m.start(dir, gold)
 	}
-	stop()
-	for range cap(failed) {
-		if err := <-failed; err != nil {
-			t.Error(err)
-		}
-	}
-	doing.Wait()
-	if n := refused.Load(); n != 0 {
-		t.Errorf("%d connections of players were refused", n)
-	}
+	c.end()
 	var bought, perhaps int64
-	for _, b := range all {
-		var player struct {
-			Items map[string]int64 `msgpack:"items"`
-		}
-		if err := b.c.Call(t.Context(), "player.get", &player); err != nil {
-			t.Error(err)
-		}
-		if n := player.Items["potion"]; n < b.bought || n > b.bought+b.perhaps {
-			t.Errorf("player %d has %d potions; %d were acknowledged and %d possible beside", b.uid, n, b.bought, b.perhaps)
-		}
+	for _, b := range c.buyers {
+		c.note(b.compare(t.Context()))
 		bought, perhaps = bought+b.bought, perhaps+b.perhaps
 	}
-	t.Logf("%d restarts, %d knocks, %d potions acknowledged, %d possible beside", restarts, knocks.Load(), bought, perhaps)
+	if n := c.refused.Load(); n != 0 || len(c.failed) > 0 {
+		t.Errorf("%d connections of players were refused; %v", n, errors.Join(c.failed...))
+	}
+	t.Logf("%d restarts, %d knocks, %d potions acknowledged, %d possible beside", restarts, c.knocks.Load(), bought, perhaps)
 	if bought == 0 {
 		t.Error("nothing was bought")
 	}
-	p.signal(syscall.SIGTERM)
-	p.exit()
+	if p.signal(syscall.SIGTERM); p.exit() != 0 {
+		t.Errorf("the end: %s", p.err)
+	}
 }
