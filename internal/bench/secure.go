@@ -191,10 +191,12 @@ func (w *worker) secured(at int, err error) {
 	s := &w.sessions[at]
 	s.layer.settle()
 	if err == nil && s.layer.closed {
-		// With TLS 1.3 this is where a server says that it wants another certificate.
+		// With TLS 1.3 this is where a server says that it wants another certificate. One
+		// that is full may have said so.
 		err = s.layer.open(make([]byte, 1<<10))
+		_, _, _ = s.take(s.layer.buf, w.clock(), &w.in, nil)
 	}
-	if err != nil {
+	if err != nil && s.reason == "" {
 		s.reason = "TLS: " + handshakeProblem(err)
 		w.note(err)
 	}

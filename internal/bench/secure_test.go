@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"gameserverd/internal/conn"
 	"gameserverd/internal/tlstest"
 	"gameserverd/wire"
 )
@@ -112,8 +114,77 @@ func TestInterruptedInHandshakes(t *testing.T) {
 			c.Close()
 		}
 	}()
+	began := time.Now()
 	if _, err := Run(ctx, Options{Addr: l.Addr().String(), Connections: 3, TLS: &tls.Config{InsecureSkipVerify: true}}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > handshakeTime/2 {
+		t.Errorf("it ended after %v", took)
+	}
+}
+
+// atOnce runs callbacks where they are added.
+type atOnce struct{}
+
+func (atOnce) AddCallback(fn func()) bool { fn(); return true }
+
+// shaken gives the only session of w a layer whose handshake is done and not yet
+// settled, and on which the server has said b.
+func shaken(t *testing.T, w *worker, b []byte) *layer {
+	t.Helper()
+	a := tlstest.New(t)
+	near, far := net.Pipe()
+	l := newLayer(atOnce{}, &tls.Config{RootCAs: a.Roots, ServerName: "localhost"}, func(b []byte) { _, _ = near.Write(b) })
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		buf := make([]byte, 4<<10)
+		for {
+			n, err := near.Read(buf)
+			l.feed(buf[:n])
+			if err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(tasks.Wait)
+	tasks.Go(func() {
+		// Without tickets nothing but b comes behind the handshake.
+		server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{a.Server}, SessionTicketsDisabled: true})
+		if _, err := server.Write(b); err != nil {
+			t.Error(err)
+		}
+		far.Close()
+	})
+	if err := l.tls.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tasks.Wait()
+	const id = 1 << 32
+	w.Opened(id)
+	w.at[conn.Slot(id)] = 0
+	w.sessions[0].id, w.sessions[0].layer = id, l
+	return l
+}
+
+// What a server says right behind its handshake is heard, also when the
+// connection ends before the loop knows that the handshake is done.
+func TestLastWordsBehindTheHandshake(t *testing.T) {
+	full := wire.AppendClosing(wire.BeginFrame(nil), wire.Closing{Code: wire.TooManyConnections, Reconnect: true})
+	wire.EndFrame(full, 0)
+	const want = "sys.closing too_many_connections"
+
+	w, _ := lone(t)
+	shaken(t, w, full)
+	w.secured(0, nil)
+	if w.ready != 1 || w.sessions[0].reason != want {
+		t.Errorf("on an open connection: %d ready, the reason is %q", w.ready, w.sessions[0].reason)
+	}
+
+	w, _ = lone(t)
+	shaken(t, w, full).closed = true
+	w.secured(0, nil)
+	if w.ready != 0 || w.failed[want] != 1 {
+		t.Errorf("on a closed one: %d ready, failed %v", w.ready, w.failed)
 	}
 }
 
