@@ -111,7 +111,7 @@ func (s *Server) makeTransport() {
 	now := s.settings.Load()
 	s.gate = gate.New(gateLimits(now.cfg.Limits), time.Now)
 	s.transport = transport.NewShared(transport.SharedOptions{
-		Settings: now.transport, Gate: s.gate, Log: s.log,
+		Settings: now.transport, Gate: s.gate, Log: s.log, Input: s.input,
 		// Half of the processors: what handshakes have to compute must not hold up
 		// those who are connected.
 		Workers: max(1, runtime.GOMAXPROCS(0)/2),

@@ -87,6 +87,13 @@ func helloCame(b []byte) bool {
 	return b[1] != 3 || n > maxRecord || len(b) >= recordHeader+n
 }
 
+// held is how many bytes wait for the handshake. Loop only.
+func (s *handshake) held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cap(s.in)
+}
+
 // end says that nothing more comes, and why. Loop only.
 func (s *handshake) end(err error) {
 	s.mu.Lock()
@@ -206,6 +213,7 @@ func (s *handshake) done(err error) {
 	if len(s.in) > 0 {
 		t.behind = append([]byte(nil), s.in...) // application data
 	}
+	k.count()
 	k.mux.isWarm(k)
 	// The pledge that each read has left is offered now, and all else with it.
 	k.mux.set.Resume(k.id)

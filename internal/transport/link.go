@@ -58,6 +58,16 @@ func (m *Mux) Shutdown(id uint64) {
 	m.set.Shutdown(id, conn.Local)
 }
 
+// Dismiss ends a connection as Shutdown does, and faster where there are no
+// layers: the client is not waited for. Loop only.
+func (m *Mux) Dismiss(id uint64) {
+	if m.stack(id) != nil {
+		m.Shutdown(id)
+		return
+	}
+	m.set.Dismiss(id, conn.Local)
+}
+
 // Peer returns the client's address: what the PROXY header said where there is
 // one. Loop only.
 func (m *Mux) Peer(id uint64) netip.AddrPort {
@@ -77,14 +87,15 @@ func (m *Mux) Pending(id uint64) int {
 	return n
 }
 
-// Kept returns what the hub was offered and has not used up. It is valid until
-// the next turn. Loop only.
+// Kept returns what the hub was offered and has not used up, or if it has used up
+// all, what has come of the next message, as it came. It is valid until the next
+// turn. Loop only.
 func (m *Mux) Kept(id uint64) []byte {
 	k := m.stack(id)
 	switch {
 	case k == nil:
 		return m.set.Kept(id)
-	case k.ws != nil:
+	case k.ws != nil && len(k.ws.native) > 0:
 		return k.ws.native
 	case k.tls != nil:
 		return k.in
@@ -126,6 +137,7 @@ func (m *Mux) Move(id uint64, hub int, adopted func(id uint64)) {
 		if arrived == 0 {
 			if k != nil {
 				k.end()
+				k.uncount(m)
 			}
 			m.leave(w, peer)
 			adopted(0)

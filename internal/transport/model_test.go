@@ -168,7 +168,7 @@ func TestWhateverTheHubWantsAllComesBackInOrder(t *testing.T) {
 			}
 			eventually(t, "nothing is left with the connection", func() (idle bool) {
 				r.onLoop(0, func() { idle = r.holdsNothing() })
-				return idle
+				return idle && r.input.Used() == 0
 			})
 		})
 	}

@@ -29,6 +29,7 @@ type rig struct {
 	sets   []*conn.Set
 	hubs   []*hub
 	gate   *countingGate
+	input  *conn.Budget
 	ends   []chan struct{} // closed when a loop has ended
 
 	mu     sync.Mutex
@@ -85,8 +86,8 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if o.gate == nil {
 		o.gate = &countingGate{}
 	}
-	r := &rig{t: t, gate: o.gate}
-	r.shared = NewShared(SharedOptions{Settings: o.Settings, Gate: o.gate, Workers: max(o.workers, 2)})
+	r := &rig{t: t, gate: o.gate, input: conn.NewBudget(1 << 30)}
+	r.shared = NewShared(SharedOptions{Settings: o.Settings, Gate: o.gate, Input: r.input, Workers: max(o.workers, 2)})
 	o.conn.MaxInput = o.MaxFrame + 4096
 	var muxes []*Mux
 	for i := range max(o.loops, 1) {
@@ -155,6 +156,9 @@ func (r *rig) check() {
 	}
 	if n := r.gate.open(); n != 0 {
 		r.t.Errorf("the gate still counts %d", n)
+	}
+	if n := r.input.Used(); n != 0 {
+		r.t.Errorf("%d bytes of input are still counted", n)
 	}
 	eventually(r.t, "no handshake is under way", func() bool { return r.shared.Counters().Handshakes == 0 })
 	for _, h := range r.hubs {

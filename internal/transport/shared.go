@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gameserverd/internal/conn"
 )
 
 // Settings are what an operator may change while the daemon runs. A connection
@@ -37,6 +39,9 @@ type SharedOptions struct {
 	Settings
 	Gate Gate        // nil: everybody may come
 	Log  *zap.Logger // nil: nothing is logged
+	// Input counts received bytes that the layers hold: half messages, mostly.
+	// nil: they are not counted.
+	Input *conn.Budget
 	// Workers is how many handshakes may compute at the same time. One that waits
 	// for its client does not count. 0: one.
 	Workers int
@@ -47,6 +52,7 @@ type Shared struct {
 	// immutable after NewShared
 	gate  Gate
 	log   *zap.Logger
+	input *conn.Budget
 	turns chan struct{} // has room for the handshakes that may compute now
 
 	// any goroutine
@@ -59,7 +65,7 @@ type Shared struct {
 
 // NewShared makes what the Muxes of a process share.
 func NewShared(o SharedOptions) *Shared {
-	s := &Shared{gate: o.Gate, log: o.Log, turns: make(chan struct{}, max(o.Workers, 1))}
+	s := &Shared{gate: o.Gate, log: o.Log, input: o.Input, turns: make(chan struct{}, max(o.Workers, 1))}
 	if s.gate == nil {
 		s.gate = everybody{}
 	}

@@ -27,11 +27,13 @@ type stack struct {
 	number uint32 // in mux.stacks
 	phase  phase
 	flags  flags
-	began  int64          // loop.Monotonic when it became early
-	peer   netip.AddrPort // as the PROXY header has it
-	tls    *tlsLayer      // nil: none
-	ws     *wsLayer       // nil: none
-	in     []byte         // what was decrypted and not taken
+	// counted is what SharedOptions.Input knows of.
+	counted int32
+	began   int64          // loop.Monotonic when it became early
+	peer    netip.AddrPort // as the PROXY header has it
+	tls     *tlsLayer      // nil: none
+	ws      *wsLayer       // nil: none
+	in      []byte         // what was decrypted and not taken
 }
 
 // phase is how far the part above TLS has come.
@@ -89,9 +91,11 @@ func (k *stack) data(b []byte) int {
 		off = 1
 	}
 	off += k.input(b[off:])
-	switch {
-	case k.has(ended):
+	if k.has(ended) {
 		return len(b)
+	}
+	k.count()
+	switch {
 	case off == len(b) && (k.has(paused|yielded) || k.tls != nil && k.tls.shake != nil):
 		k.flags |= pledged
 		return off - 1
@@ -321,5 +325,30 @@ func (k *stack) end() {
 	}
 	if t := k.tls; t != nil && t.shake != nil {
 		t.shake.cancel()
+	}
+	k.uncount(k.mux)
+}
+
+// count counts the input that k holds, beside what the Set keeps of it.
+func (k *stack) count() {
+	n := cap(k.in)
+	if w := k.ws; w != nil {
+		n += cap(w.native) + w.parts
+	}
+	if t := k.tls; t != nil && t.shake != nil {
+		n += t.shake.held()
+	}
+	if more := n - int(k.counted); more != 0 {
+		k.mux.shared.input.Add(more)
+		k.counted = int32(n)
+	}
+}
+
+// uncount takes back what count has counted. m is one of the Muxes that share it;
+// nil: it was taken back.
+func (k *stack) uncount(m *Mux) {
+	if m != nil && k.counted != 0 {
+		m.shared.input.Add(-int(k.counted))
+		k.counted = 0
 	}
 }

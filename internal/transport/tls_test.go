@@ -105,6 +105,31 @@ func TestTLSEchoInOddFragments(t *testing.T) {
 	}
 }
 
+func TestHalfAMessageOverTLSIsCounted(t *testing.T) {
+	server, client := serverTLS(t)
+	r := newRig(t, rigOptions{Settings: Settings{TLS: server}})
+	c := r.dialTLS(client)
+	f := frame(100_000, 1)
+	if _, err := c.Write(f[:60_000]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is counted", func() bool { n := r.input.Used(); return n >= 60_000 && n < 200_000 })
+	r.onLoop(0, func() {
+		for id := range r.hubs[0].known {
+			if n := len(r.hubs[0].mux.Kept(id)); n != 60_000 {
+				t.Errorf("%d bytes are kept", n)
+			}
+		}
+	})
+	if _, err := c.Write(f[60_000:]); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := (streamed{c}).receive(); err != nil || !bytes.Equal(got, f) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	eventually(t, "it is not counted any more", func() bool { return r.input.Used() == 0 })
+}
+
 func TestPlainBesideTLS(t *testing.T) {
 	server, client := serverTLS(t)
 	r := newRig(t, rigOptions{Settings: Settings{TLS: server}})

@@ -18,6 +18,7 @@ type wsLayer struct {
 	origins []string
 	decoder ws.Decoder
 	native  []byte // messages that the hub has not taken, as frames
+	parts   int    // bytes that the decoder holds of a message in several frames
 	code    uint16 // for our Close frame; 0: nothing special has happened
 	closing bool   // the client has sent its Close frame
 	broken  error  // its bytes are no frames any more
@@ -81,8 +82,11 @@ func (k *stack) frames(b []byte) (used int) {
 			} else {
 				to += copy(b[to:], ev.Framed)
 			}
-			offered = true
+			offered, w.parts = true, 0
 		case ws.Ping, ws.Pong, ws.None:
+			if ev.Kind == ws.None {
+				w.parts = w.decoder.Need()
+			}
 			if ev.Kind == ws.Ping {
 				k.send(ws.AppendFrame(nil, ws.Pong, ev.Payload))
 			}
