@@ -198,8 +198,8 @@ func (f *ctlFlags) drain() *cobra.Command {
 		Short: "End the daemon as SIGTERM does: answer what was read, then stop",
 		Long: `Begins the drain that SIGTERM begins: no new connections, every session is told,
 what was read is answered within shutdown.deadline, then the process ends. Where
-systemd runs it, systemctl stop or restart does the same and knows of it; after a
-drain from here the service counts as ended by itself.
+systemd runs it take systemctl stop or restart, which do the same: after a drain
+from here its socket unit starts the daemon again with the next client.
 
 With --wait the progress is shown until the end; the exit code is 3 when the
 deadline cut it.`,
