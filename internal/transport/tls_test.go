@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -152,4 +153,45 @@ func (c *tlsOver) tls(t testing.TB, config *tls.Config) *tls.Conn {
 		t.Fatal(err)
 	}
 	return secure
+}
+
+// TestHalfClose: a client that has finished sending still gets its answers.
+func TestHalfClose(t *testing.T) {
+	server, client := serverTLS(t)
+	for _, version := range versions {
+		for _, how := range []string{"close_notify", "FIN", "both"} {
+			r := newRig(t, rigOptions{Settings: Settings{TLS: server}, hub: func(h *hub) {
+				h.onFrame = func(*hub, uint64, []byte) {}
+				h.onEOF = func(h *hub, id uint64) {
+					for range 3 {
+						h.mux.Write(id, frame(100, 7))
+					}
+					h.loop.AddCallback(func() { h.mux.Write(id, frame(100, 7)); h.mux.Shutdown(id) })
+				}
+			}})
+			under := r.dial().(*net.TCPConn)
+			config := client.Clone()
+			config.MinVersion, config.MaxVersion = version, version
+			c := tls.Client(under, config)
+			_, err := c.Write(frame(10, 1))
+			if how != "FIN" {
+				err = errors.Join(err, c.CloseWrite())
+			}
+			if how != "close_notify" {
+				err = errors.Join(err, under.CloseWrite())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(c)
+			if err != nil || !bytes.Equal(got, bytes.Repeat(frame(100, 7), 4)) {
+				t.Errorf("%s: %d bytes, %v", how, len(got), err)
+			}
+			r.onLoop(0, func() {
+				if r.hubs[0].eofs != 1 {
+					t.Errorf("%s: EOF was told %d times", how, r.hubs[0].eofs)
+				}
+			})
+		}
+	}
 }
