@@ -133,6 +133,7 @@ step "killed, and held"
 systemctl kill -s KILL $unit
 eventually sum
 is 1 NRestarts
+is active ActiveState gameserverd.socket
 mkdir -p /etc/systemd/system/$unit.d
 printf '[Service]\nWatchdogSec=2s\n' >/etc/systemd/system/$unit.d/test.conf
 systemctl daemon-reload
@@ -175,13 +176,11 @@ tls=(--ca tls.crt)
 
 step "upgrade, with a configuration that was changed here and there"
 sed -i 's/rate_burst: 200/rate_burst: 222/' $config
-before=$(stat -Lc %i "/proc/$pid/fd/"* 2>/dev/null | sort -u | wc -l)
 unrefused dpkg -i --force-confdef --force-confold "$newer"
 refuse "the same process" test "$pid" = "$(systemctl show -P MainPID $unit)"
 grep -q 'rate_burst: 222' $config || fail "the configuration is not kept"
 [ -e $config.dpkg-dist ] || fail "the new one is not beside it"
 [ "$(stat -c '%U %G %a' $config)" = "root gameserverd 640" ] || fail "rights of the configuration"
-[ "$before" -gt 0 ]
 
 step "a configuration that is wrong"
 cp $config good.yaml
