@@ -127,7 +127,7 @@ func TestReloadOfProtocols(t *testing.T) {
 // limits.max_write_buffer_bytes counts for connections that are there.
 func TestReloadOfWriteBuffers(t *testing.T) {
 	cfg := testConfig(t.TempDir())
-	answer := strings.Repeat("x", 200<<10)
+	answer := strings.Repeat("x", 20<<10)
 	s := start(t, cfg, only(rpc.Method{Name: "big", Public: true, Sync: func(_ *rpc.Call, _ *rpc.Args, out []byte) ([]byte, error) {
 		return wire.AppendString(out, answer), nil
 	}}))
@@ -136,9 +136,9 @@ func TestReloadOfWriteBuffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	// Some 200 MiB of answers, of which none is read: within 4 MiB the server just
-	// stops to read requests.
-	if _, err := c.Write([]byte(strings.Repeat("\x94\x00\x01\xa3big\x90", 1000))); err != nil {
+	// 200 MiB of answers, of which none is read: those to the 64 requests that are
+	// handled in a turn stay within 4 MiB, and then the server stops to read more.
+	if _, err := c.Write([]byte(strings.Repeat("\x94\x00\x01\xa3big\x90", 10_000))); err != nil {
 		t.Fatal(err)
 	}
 	closed := func() bool { return s.peers.Counters.Closed()[wire.SlowConsumer] == 1 }
