@@ -1,7 +1,8 @@
 // Package config is the daemon's configuration: one struct, filled at the
 // start, and anew at each reload, from the built-in defaults, then a YAML file,
-// then the environment, and read-only from then on. It does not act on any value and knows no other
-// package of the daemon; whoever uses a value is handed it by internal/server.
+// then the environment, and read-only from then on. It does not act on any value
+// and knows no other package of the daemon; whoever uses a value is handed it by
+// internal/server.
 //
 // A key is one struct field, and a section of keys one struct: a field's tags
 // hold the name, the default, what is allowed and what it does, and everything else is made from them: loading, the

@@ -94,9 +94,9 @@ func problems(err error) zap.Field {
 
 // Reload takes over what of cfg can be changed without a restart, and reads
 // again the files that it names: all of it or, with an error, nothing. Each
-// changed key is logged. restart names the keys that differ from what the daemon was started
-// with and stay as they were; so each reload names them again. While the daemon
-// starts it waits; while it shuts down the error is ErrDraining, else
+// changed key is logged. restart names the keys that differ from what the daemon
+// was started with and stay as they were; so each reload names them again. While
+// the daemon starts it waits; while it shuts down the error is ErrDraining, else
 // config.Problems. Any goroutine but a loop's.
 func (s *Server) Reload(cfg *config.Config) (changed []config.Change, restart []string, err error) {
 	<-s.reloads.begun
