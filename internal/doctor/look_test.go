@@ -143,7 +143,7 @@ func TestLookAtSecrets(t *testing.T) {
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(file)
+	cfg, err := config.LoadFile(file) // make test has GAMESERVERD_ variables of its own
 	if err != nil {
 		t.Fatal(err)
 	}
