@@ -21,10 +21,10 @@ import (
 	"time"
 )
 
-// call is sum(1, 2) as a frame, and answer how many bytes its answer has.
+// call is sum(1, 2) as a frame, and answer what it is answered.
 const (
-	call   = "\x00\x00\x00\x09\x94\x00\x01\xa3sum\x92\x01\x02"
-	answer = 4 + 5
+	call   = "\x00\x00\x00\x0a\x94\x00\x01\xa3sum\x92\x01\x02"
+	answer = "\x00\x00\x00\x05\x94\x01\x01\xc0\x03"
 )
 
 var config = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
@@ -79,7 +79,10 @@ func holdOne(addr string) error {
 	}
 	held.Store(c, true)
 	if _, err = io.WriteString(c, call); err == nil {
-		_, err = io.ReadFull(c, make([]byte, answer))
+		got := make([]byte, len(answer))
+		if _, err = io.ReadFull(c, got); err == nil && string(got) != answer {
+			err = fmt.Errorf("the answer to sum is %q", got)
+		}
 	}
 	return err
 }
