@@ -2,6 +2,7 @@ package conn
 
 import (
 	"errors"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -118,6 +119,46 @@ func (s *Set) Shutdown(id uint64, reason Reason) {
 		r.flags |= isDirty
 		s.dirty = append(s.dirty, id)
 	}
+}
+
+// Dismiss is Shutdown without the wait for the peer's FIN, which costs as much as
+// all else together: the connection is closed as soon as what was written is in
+// the kernel. A peer that sends more meets an RST, behind what it was sent. It is
+// for the connection whose Data is running; for others it is Shutdown. Loop only.
+func (s *Set) Dismiss(id uint64, reason Reason) {
+	s.check("Dismiss")
+	r := s.open(id)
+	if r == nil || id != s.current {
+		s.Shutdown(id, reason)
+		return
+	}
+	r.flags |= isDismissed
+	r.reason = reason
+}
+
+// endDismissed closes a dismissed connection after its Data, if what was written
+// to it has been sent.
+func (s *Set) endDismissed(slot uint32, r *record) {
+	r.flags &^= isDismissed
+	switch {
+	case r.state != stOpen:
+	case r.owed == 0:
+		s.close(idOf(slot, r), r, r.reason, nil)
+	default:
+		s.Shutdown(idOf(slot, r), r.reason)
+	}
+}
+
+// sendMore is send of what something follows at once.
+func sendMore(fd int32, b []byte) (int, syscall.Errno) {
+	n, err := unix.SendmsgN(int(fd), b[:min(len(b), maxIO)], nil, nil, ioFlags|unix.MSG_MORE)
+	if err == nil {
+		return n, 0
+	}
+	if errno, ok := err.(syscall.Errno); ok {
+		return 0, errno
+	}
+	return 0, unix.EIO
 }
 
 // finish sends the FIN: everything else was.

@@ -170,6 +170,9 @@ func (s *Set) data(slot uint32, r *record, b []byte) int {
 	if len(s.wbuf) > 0 {
 		s.sendReplies(slot, r)
 	}
+	if r.flags&isDismissed != 0 {
+		s.endDismissed(slot, r)
+	}
 	if uint(used) > uint(len(b)) {
 		if invariants {
 			panic("conn: Data consumed more than it was offered")

@@ -60,6 +60,7 @@ const (
 	isDetached                   // not in epoll: hung up, and its owner does not read
 	is4                          // addr is an IPv4 address
 	hasPeer
+	isDismissed // it is closed when the answer of the running Data is sent
 )
 
 // unread has the flags with which nothing is read.

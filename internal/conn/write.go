@@ -57,7 +57,11 @@ func (s *Set) writeLarge(slot uint32, r *record, b []byte) bool {
 func (s *Set) sendReplies(slot uint32, r *record) {
 	b := s.wbuf
 	s.wbuf = s.wbuf[:0]
-	n, errno := send(r.fd, b)
+	out := send
+	if r.flags&isDismissed != 0 {
+		out = sendMore // the FIN goes with it
+	}
+	n, errno := out(r.fd, b)
 	s.stats.BytesOut += uint64(n)
 	if n == len(b) {
 		return

@@ -27,6 +27,10 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 	}
 	h.logClosed(s, why.Code, why.Message)
 	h.tellClosing(s, why)
+	end := h.link.Shutdown
+	if s.has(flagRefused) {
+		end = h.link.Dismiss // there may be many of them
+	}
 	s.flags |= flagClosing
 	h.told(s)
 	gone := Errorf(Canceled, "the session was closed: %s", why.Code)
@@ -36,7 +40,7 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 			c.end(gone)
 		}
 	}
-	h.link.Shutdown(s.conn)
+	end(s.conn)
 }
 
 // linesPerSecond is how many closed sessions a hub logs one by one at Info. Who

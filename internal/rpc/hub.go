@@ -32,6 +32,7 @@ type Link interface {
 	Yield(conn uint64)                // offer what was kept in the next turn
 	Close(conn uint64)                // now, without flushing
 	Shutdown(conn uint64)             // flush, FIN, close
+	Dismiss(conn uint64)              // the same, cheaply: a client that goes on sending may meet an RST
 	Peer(conn uint64) netip.AddrPort
 	Describe(conn uint64) string // what carries the messages: "tcp", "tls", "websocket", "tls+websocket"
 	Pending(conn uint64) int     // bytes written and not sent yet
@@ -218,7 +219,9 @@ func (h *Hub) Closed(conn uint64, err error) {
 	if s == nil {
 		return
 	}
-	h.peers.log.Debug("connection closed", zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.Error(err))
+	if entry := h.peers.log.Check(zap.DebugLevel, "connection closed"); entry != nil {
+		entry.Write(zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.Error(err))
+	}
 	if isSlowConsumer(err) {
 		h.logClosed(s, wire.SlowConsumer, "it does not take what is sent to it")
 	}

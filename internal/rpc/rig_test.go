@@ -136,6 +136,7 @@ func (l *fakeLink) Shutdown(conn uint64) {
 	}
 }
 func (l *fakeLink) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:4000") }
+func (l *fakeLink) Dismiss(conn uint64)        { l.Shutdown(conn) }
 func (l *fakeLink) Describe(uint64) string     { return "fake" }
 func (l *fakeLink) Pending(uint64) int         { return 0 }
 func (l *fakeLink) Kept(conn uint64) []byte {

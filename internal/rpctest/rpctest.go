@@ -249,6 +249,7 @@ func (l *link) Close(conn uint64)  { (*loop)(l).AddCallback(func() { l.end(conn)
 func (l *link) Shutdown(conn uint64) {
 	l.Close(conn)
 }
+func (l *link) Dismiss(conn uint64)        { l.Close(conn) }
 func (l *link) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:40000") }
 func (l *link) Describe(uint64) string     { return "test" }
 func (l *link) Move(uint64, int, func(uint64)) {
