@@ -1,5 +1,5 @@
 #!/bin/bash
-# all.sh - every benchmark of the project, as Markdown: the machine, the four
+# all.sh - every benchmark of the project, as Markdown: the machine, the
 # measurements of whole servers, the Go benchmarks of the packages. About 30 minutes.
 #
 #   all.sh [--quick]            --quick: fewer and shorter runs, for a first look
@@ -8,9 +8,9 @@
 # what docs/performance.md quotes.
 cd "$(dirname "$0")" || exit 1
 . ./servers.sh
-run=() room=() store=() benchtime=1s
+run=() limits=() room=() store=() benchtime=1s
 case $1 in
---quick) run=(--runs 2 --secs 1 --patience 0) room=(-r 2) store=(--runs 1 --secs 1) benchtime=100ms ;;
+--quick) run=(--runs 2 --secs 1 --patience 0) limits=(--runs 2 --secs 1 --patience 0) room=(-r 2) store=(--runs 1 --secs 1) benchtime=100ms ;;
 '') ;;
 *) usage ;;
 esac
@@ -25,6 +25,8 @@ echo "- $(git log -1 --format='commit %h')$([ -z "$(git status --porcelain)" ] |
 
 section 'CPU time per sum'
 part ./run.sh "${run[@]}"
+section 'Limits'
+part ./limits.sh "${limits[@]}"
 section 'Memory per idle connection'
 part ./idle.sh
 section 'room.say'

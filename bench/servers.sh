@@ -5,8 +5,10 @@
 #   control      a second limit: how far two equal servers differ is the noise
 #   gonet        the standard library, a goroutine a connection, msgpack/v5
 #   gameserverd  ours; sqlite and mariadb are ours too, on the store that the caller's
-#                environment says
+#                environment says; on has all limits, off and off2 those that cannot be
+#                switched off; one-address and one-connection may have one
 #   fanout       the bare room: one send to each connection, in C
+#   refuse       the least that refuses a connection, in C; refuse-told says why
 bin=$PWD/../bin
 out_dir=$bin/bench
 scratch=$(mktemp -d)
@@ -50,8 +52,10 @@ start() {
     case $1 in
     limit | control) set -- "$1" "$out_dir/limit" -t "$cpus" "$port" ;;
     gonet) set -- "$1" "$out_dir/gonet" -addr "127.0.0.1:$port" ;;
+    refuse) set -- "$1" "$out_dir/refuse" "$port" ;;
+    refuse-told) set -- "$1" "$out_dir/refuse" "$port" told ;;
     fanout) set -- "$1" "$out_dir/fanout" "$port" ;;
-    gameserverd | sqlite | mariadb) set -- "$1" "$server" serve ;;
+    gameserverd | sqlite | mariadb | off | off2 | on | one-address | one-connection) set -- "$1" "$server" serve ;;
     *) echo "$1: no such server" >&2; return 1 ;;
     esac
     (
@@ -59,6 +63,16 @@ start() {
         export GOMAXPROCS=$cpus GAMESERVERD_LISTEN_TCP=127.0.0.1:$port GAMESERVERD_LOOP_COUNT=$cpus
         export GAMESERVERD_LISTEN_ADMIN=$ADMIN GAMESERVERD_LOG_LEVEL=warn
         export GAMESERVERD_LIMITS_MAX_CONNECTIONS=100000 GAMESERVERD_LIMITS_IDLE_TIMEOUT=1h
+        case $1 in
+        on)
+            export GAMESERVERD_LIMITS_RATE_PER_SECOND=1000000 GAMESERVERD_LIMITS_RATE_BURST=10000000
+            export GAMESERVERD_LIMITS_MAX_CONNECTIONS_PER_IP=100000 GAMESERVERD_LIMITS_CONNECTION_RATE_PER_IP=1000000
+            export GAMESERVERD_LIMITS_LOGIN_RATE_PER_IP=1000000
+            export GAMESERVERD_LIMITS_MAX_FRAME_BYTES_BEFORE_LOGIN=65536 GAMESERVERD_LIMITS_MAX_ELEMENTS_BEFORE_LOGIN=1000
+            ;;
+        one-address) export GAMESERVERD_LIMITS_MAX_CONNECTIONS_PER_IP=1 ;;
+        one-connection) export GAMESERVERD_LIMITS_MAX_CONNECTIONS=1 ;;
+        esac
         exec $rt $pin "${@:2}"
     ) >>"$log" 2>&1 &
     pid=$!
