@@ -107,3 +107,15 @@ func TestLongFolder(t *testing.T) {
 		t.Errorf("%+v %v", got, err)
 	}
 }
+
+// What somebody has put in the socket's place is not ours to remove.
+func TestAnotherFileInItsPlaceStays(t *testing.T) {
+	r := start(t)
+	if err := errors.Join(os.Remove(r.Path()), os.WriteFile(r.Path(), []byte("mine"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	closeNow(r.Server)
+	if b, err := os.ReadFile(r.Path()); string(b) != "mine" {
+		t.Errorf("%q %v", b, err)
+	}
+}
