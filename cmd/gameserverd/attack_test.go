@@ -17,14 +17,14 @@ func TestAttack(t *testing.T) {
 	a := tlstest.New(t)
 	d := serveOn(t,
 		"GAMESERVERD_LISTEN_TLS_CERT_FILE="+a.CertFile, "GAMESERVERD_LISTEN_TLS_KEY_FILE="+a.KeyFile,
-		"GAMESERVERD_LIMITS_LOGIN_TIMEOUT=400ms", "GAMESERVERD_LIMITS_FRAME_TIMEOUT=300ms", "GAMESERVERD_LIMITS_HANDSHAKE_TIMEOUT=300ms",
+		"GAMESERVERD_LIMITS_LOGIN_TIMEOUT=380ms", "GAMESERVERD_LIMITS_FRAME_TIMEOUT=250ms", "GAMESERVERD_LIMITS_HANDSHAKE_TIMEOUT=250ms",
 		"GAMESERVERD_LIMITS_MAX_WRITE_BUFFER_BYTES=64KiB", "GAMESERVERD_LIMITS_MAX_HANDSHAKES=20")
 	// Both are built with the race detector, and share the machine with other tests.
 	generous := []string{"--p99", "3s", "--memory", "1073741824", "--connections", "40", "--rate", "120", "--json"}
 	began := time.Now()
 	report := attackOn(t, append([]string{
-		"attack", "--addr", d.addr, "--duration", "1600ms",
-		"--login-timeout", "400ms", "--frame-timeout", "300ms", "--handshake-timeout", "300ms",
+		"attack", "--addr", d.addr, "--duration", "1400ms",
+		"--login-timeout", "380ms", "--frame-timeout", "250ms", "--handshake-timeout", "250ms",
 	}, generous...))
 	if took := time.Since(began); took > 60*time.Second {
 		t.Errorf("it took %v", took)
