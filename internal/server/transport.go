@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -144,8 +145,8 @@ var framings = []string{"frames", "stream"}
 // watchEvery is how often certificate files are looked at.
 const watchEvery = 2 * time.Second
 
-// watchCertificates reads certificate files again when they have changed, until
-// the function that it returns is called. ticks is when to look; nil: every 2 s.
+// watchCertificates reads certificate files again when they have changed, and
+// gives memory back that many handshakes have left, until the function that it returns is called. ticks is when to look; nil: every 2 s.
 func (s *Server) watchCertificates(ticks <-chan time.Time) (stop func()) {
 	done := make(chan struct{})
 	var watching sync.WaitGroup
@@ -156,12 +157,14 @@ func (s *Server) watchCertificates(ticks <-chan time.Time) (stop func()) {
 			ticks = t.C
 		}
 		w := certificateWatch{s: s, warned: time.Now()}
+		after := afterHandshakes{handshakes: s.transport.Handshakes, free: debug.FreeOSMemory}
 		for {
 			select {
 			case <-done:
 				return
 			case now := <-ticks:
 				w.look(now)
+				after.look(now)
 			}
 		}
 	})

@@ -57,8 +57,9 @@ type Shared struct {
 
 	// any goroutine
 	settings   atomic.Pointer[Settings]
-	handshakes atomic.Int64 // under way
-	warned     atomic.Int64 // when a full handshake pool was last logged, Unix ns
+	handshakes atomic.Int64  // under way
+	begun      atomic.Uint64 // handshakes since the start
+	warned     atomic.Int64  // when a full handshake pool was last logged, Unix ns
 	opened     [kinds]atomic.Uint64
 	ended      [outcomes]atomic.Uint64
 }
@@ -154,6 +155,12 @@ func (s *Shared) Counters() Counters {
 	return c
 }
 
+// Handshakes returns how many are under way, and how many have begun since the
+// start. Any goroutine.
+func (s *Shared) Handshakes() (underway int, begun uint64) {
+	return int(s.handshakes.Load()), s.begun.Load()
+}
+
 // proxied tells whether a connection from this address must begin with a PROXY header.
 func (o *Settings) proxied(peer netip.AddrPort) bool {
 	if !peer.IsValid() {
@@ -170,6 +177,7 @@ func (o *Settings) proxied(peer netip.AddrPort) bool {
 // startHandshake counts one more handshake, if there may be one.
 func (s *Shared) startHandshake(limit int) bool {
 	if s.handshakes.Add(1) <= int64(limit) {
+		s.begun.Add(1)
 		return true
 	}
 	s.handshakes.Add(-1)
