@@ -93,6 +93,34 @@ files=$(ulimit -Hn) # init's own, where that may not raise it
 [ "$files" != unlimited ] && [ "$files" -lt 524288 ] || files=524288
 grep -q "^Max open files *$files *$files" "/proc/$pid/limits" || fail "LimitNOFILE: $(grep open "/proc/$pid/limits")"
 
+step "a secret as a credential, a port below 1024, an admin socket"
+chown root:root /etc/gameserverd/jwt.secret
+chmod 400 /etc/gameserverd/jwt.secret
+sed -i 's#secret_file: /etc/gameserverd/jwt.secret#secret_file: jwt.secret#' $config
+mkdir -p /etc/systemd/system/{gameserverd.service,gameserverd.socket}.d
+printf '[Service]\nLoadCredential=jwt.secret:/etc/gameserverd/jwt.secret\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID\n' >/etc/systemd/system/$unit.d/test.conf
+printf '[Socket]\nListenStream=\nListenStream=127.0.0.1:443\n' >/etc/systemd/system/gameserverd.socket.d/test.conf
+printf '[Socket]\nListenStream=127.0.0.1:444\nFileDescriptorName=admin\nService=gameserverd.service\n' >/etc/systemd/system/gameserverd-admin.socket
+systemctl daemon-reload
+check stop systemctl stop $unit
+check start systemctl start gameserverd-admin.socket $unit
+eventually sum --addr 127.0.0.1:443
+check "login" gameserverd call --addr 127.0.0.1:443 --login-file token player.get
+check "reload" systemctl reload $unit
+exec 3<>/dev/tcp/127.0.0.1/444
+printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3
+grep -q "^ok" <&3 || fail "no admin server on its socket"
+exec 3>&-
+check stop systemctl stop gameserverd-admin.socket $unit
+rm -r /etc/systemd/system/{gameserverd.service,gameserverd.socket}.d /etc/systemd/system/gameserverd-admin.socket
+systemctl daemon-reload
+chown root:gameserverd /etc/gameserverd/jwt.secret
+chmod 440 /etc/gameserverd/jwt.secret
+sed -i 's#secret_file: jwt.secret#secret_file: /etc/gameserverd/jwt.secret#' $config
+check start systemctl start $unit
+eventually sum
+pid=$(systemctl show -P MainPID $unit)
+
 step reload
 cp $config good.yaml
 sed -i 's/rate_per_second: 50/rate_per_second: 60/' $config

@@ -95,6 +95,7 @@ cd "$root"
 pivot_root . .outside # not chroot: systemd makes namespaces of its own
 cd "$here" 2>/dev/null || cd /
 umount -l /.outside
+mount --make-rshared / # as systemd would, were it not told that it is in a container
 
 enter() {
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 container=sandbox "$@"
