@@ -10,7 +10,8 @@
 # what these two differ by is the noise. Measured by run.sh, which says how. A
 # refused connection is measured with one loop on CPU 0 and the clients on CPU 1: told why
 # (one address has too many, the server has too many), and closed at accept because
-# 1,000 others wait to be told; beside the least of that in C.
+# 1,000 others wait to be told or were told within the last second or two (so most of
+# a flood is, whatever the reason); beside the least of that in C.
 #
 # Prints Markdown. The aims: under 30 us for a refused connection, under 3 % for sum.
 cd "$(dirname "$0")" || exit 1

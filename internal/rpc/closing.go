@@ -32,7 +32,7 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 		end = h.link.Dismiss // there may be many of them
 	}
 	s.flags |= flagClosing
-	h.told(s)
+	h.noLongerRefused(s)
 	gone := Errorf(Canceled, "the session was closed: %s", why.Code)
 	h.unbind(s, gone)
 	if s.ext != nil {
@@ -128,6 +128,7 @@ func (h *Hub) sweep() {
 	h.tick += uint32(h.swept.interval / tickTime)
 	h.drainInbox()
 	h.endLines()
+	h.forgetTold()
 	h.tellInput()
 	slots := uint32(len(h.sessions.pages) * sessionsPerPage)
 	for n := uint32(0); n < min(slots, sweepSlots); n++ {

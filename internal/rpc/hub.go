@@ -75,6 +75,7 @@ type Hub struct {
 	lines     lines
 	traces    map[uint64][]*trace // by uid; nil: none
 	goodbye   goodbye
+	told      toldLately
 	leave     func(*session) // takes a session out of its rooms
 
 	// any goroutine
@@ -250,7 +251,7 @@ func isSlowConsumer(err error) bool {
 
 // release frees the session's record.
 func (h *Hub) release(s *session) {
-	h.told(s)
+	h.noLongerRefused(s)
 	*s = session{}
 	h.open.Add(-1)
 }

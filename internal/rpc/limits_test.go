@@ -193,8 +193,14 @@ func TestRefuse(t *testing.T) {
 		if ms, _ := c["retry_after_ms"].(int64); c["message"] != why.Message || c["reconnect"] != true || ms < 5000 || ms > 15000 {
 			t.Errorf("told %v", c)
 		}
-		if p.link.conns[p.conn] != nil || r.peers.Refusing() != 0 {
-			t.Errorf("it is still there; %d wait", r.peers.Refusing())
+		if p.link.conns[p.conn] != nil {
+			t.Error("it is still there")
+		}
+		if n := r.peers.Refusing(); n != 1 {
+			t.Errorf("%d wait or were told a moment ago", n)
+		}
+		if r.advance(3 * time.Second); r.peers.Refusing() != 0 {
+			t.Errorf("%d wait", r.peers.Refusing())
 		}
 	}
 	p := r.dial() // one whose framing is known is told at once
@@ -207,7 +213,7 @@ func TestRefuse(t *testing.T) {
 	silent.link.hub.Refuse(silent.conn, why)
 	gone.link.hub.Refuse(gone.conn, why)
 	gone.link.end(gone.conn, fmt.Errorf("gone"))
-	if n := r.peers.Refusing(); n != 1 {
+	if n := r.peers.Refusing(); n != 2 {
 		t.Errorf("%d wait to be told", n)
 	}
 	r.advance(4 * time.Second)
@@ -240,6 +246,15 @@ func TestTooManyRefused(t *testing.T) {
 		}
 	}
 	waiting[0].link.end(waiting[0].conn, fmt.Errorf("gone"))
+	waiting[1].request("sum", 1, 2)
+	r.settle()
+	if g := waiting[1].read(); len(g) != 1 || g[0].method != wire.ClosingMethod {
+		t.Errorf("got %v", g)
+	}
+	if p := r.dial(); p.link.conns[p.conn] != nil {
+		t.Error("one more waits in the same second in which others were told")
+	}
+	r.advance(4 * time.Second)
 	if p := r.dial(); p.link.conns[p.conn] == nil {
 		t.Error("one that may wait again is closed")
 	}

@@ -8,15 +8,16 @@ import (
 )
 
 // MaxRefusing bounds, for the process, the refused connections that wait to be
-// told. One more is closed without a word.
+// told or were told within the last second or two. One more is closed without a
+// word: to tell somebody costs as much again as all else about a refusal.
 const MaxRefusing = 1000
 
 // refusedTime is how long one of them may wait for the client's first byte.
 const refusedTime = time.Second
 
 // Refuse ends a connection that may not stay. The client is told why as soon as
-// its framing is known; one that says nothing for a second, and any beyond the
-// 1,000 of the process that wait to be told, is closed without a word. A reconnect
+// its framing is known; one that says nothing for a second, and any beyond
+// MaxRefusing, is closed without a word. A reconnect
 // without RetryAfter gets a few seconds, with jitter. Loop only.
 func (h *Hub) Refuse(conn uint64, why wire.Closing) {
 	s := h.session(conn)
@@ -33,7 +34,8 @@ func (h *Hub) Refuse(conn uint64, why wire.Closing) {
 	h.refuseLater(s, &why)
 }
 
-// Refusing is how many refused connections wait to be told. Any goroutine.
+// Refusing is how many refused connections wait to be told or were told a moment
+// ago. Any goroutine.
 func (p *Peers) Refusing() int { return int(p.refusing.Load()) }
 
 // refuseLater marks a session that has sent nothing as refused; a nil why is that
@@ -71,16 +73,33 @@ func (h *Hub) whyRefused(s *session) wire.Closing {
 func (h *Hub) closeUntold(s *session, code string) {
 	h.peers.Counters.count(code)
 	s.flags |= flagClosing
-	h.told(s)
+	h.noLongerRefused(s)
 	h.link.Close(s.conn)
 }
 
-// told takes the session off those that wait to be told why they are refused.
-func (h *Hub) told(s *session) {
+// toldLately counts the refused connections that wait no more, until they are
+// forgotten. Loop only.
+type toldLately struct {
+	n     int64
+	since uint32 // tick
+}
+
+// forgetTold makes room for others to be told, each second. Those that are dropped
+// count as told.
+func (h *Hub) forgetTold() {
+	if h.age(h.told.since) >= time.Second {
+		h.peers.refusing.Add(-h.told.n)
+		h.told = toldLately{since: h.tick}
+	}
+}
+
+// noLongerRefused takes the session off those that wait to be told why they are
+// refused.
+func (h *Hub) noLongerRefused(s *session) {
 	if !s.has(flagRefused) {
 		return
 	}
-	h.peers.refusing.Add(-1)
+	h.told.n++
 	s.flags &^= flagRefused
 	if s.ext != nil {
 		s.ext.refused = nil

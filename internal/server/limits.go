@@ -128,9 +128,9 @@ func (p *pressure) tell() {
 }
 
 // admit decides, before anything is spent on it, whether a connection may stay long
-// enough to be told why it may not stay longer. When too many wait to be told
-// already, those that would be refused are closed without a word; others may come
-// all the same.
+// enough to be told why it may not stay longer. When too many wait to be told, or
+// were told a moment ago, those that would be refused are closed without a word;
+// others may come all the same.
 func (s *Server) admit(peer netip.AddrPort) bool {
 	n := 0
 	for _, set := range s.sets {
