@@ -159,6 +159,20 @@ func TestShedInput(t *testing.T) {
 	}
 }
 
+// Of several that have the same, no more are closed than needed.
+func TestShedInputClosesNoMoreThanNeeded(t *testing.T) {
+	r := newRig(t, 1, nil)
+	for range 5 {
+		p := r.dial()
+		p.send(p.framed(make([]byte, 60_000))[:50_000])
+	}
+	r.peers.ShedInput(90_000, 250_000)
+	r.settle()
+	if n := r.peers.Counters.ShedInput.Load(); n != 2 {
+		t.Errorf("%d are closed, want 2", n)
+	}
+}
+
 // A mailbox that moves to another hub is counted once, and what a closed session
 // leaves not at all.
 func TestMailboxesAreCounted(t *testing.T) {
@@ -197,6 +211,16 @@ func TestMailboxesAreCounted(t *testing.T) {
 	want(15)
 	p.link.end(p.conn, fmt.Errorf("gone"))
 	want(0)
-	s.pending[2].Resolve(0)
+	p = r.dial()
+	p.request("slow")
+	p.request("sum", 1, 1)
+	want(15)
+	for _, l := range r.links { // what a drain gives up counts no more
+		l.hub.leftover()
+	}
+	want(0)
+	for _, f := range s.pending {
+		f.Resolve(0)
+	}
 	r.settle()
 }
