@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"gameserverd/internal/conn"
@@ -120,7 +121,7 @@ func (s *handshake) cancel() {
 func (s *handshake) run() {
 	s.shared.turns <- struct{}{}
 	err := s.shake()
-	<-s.shared.turns
+	s.shared.endTurn()
 	s.shared.handshakes.Add(-1)
 	s.loop.AddCallback(func() { s.done(err) })
 }
@@ -150,9 +151,20 @@ func (s *handshake) read(b []byte) (int, error) {
 	return n, nil
 }
 
+// endTurn lets the next handshake compute. Before it does, whoever else waits for
+// this processor runs, the loops among them: the goroutine that the turn wakes
+// would go on in the same time slice, and the next after it, and a loop that comes
+// back from epoll_wait would find no processor for the 10 ms that such a slice lasts.
+func (s *Shared) endTurn() {
+	runtime.Gosched()
+	<-s.turns
+}
+
 // wait waits for the client, without keeping others from computing. Locked.
 func (s *handshake) wait() {
-	<-s.shared.turns
+	s.mu.Unlock()
+	s.shared.endTurn()
+	s.mu.Lock()
 	if s.full {
 		s.full = false
 		s.loop.AddCallback(s.readOn)
