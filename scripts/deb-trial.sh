@@ -77,10 +77,10 @@ check "what check says of the shipped file" gameserverd check --config $config
 logged "sockets of systemd take the place of listen.tcp" || fail "no line of the sockets"
 
 step "a player logs in, a stranger does not"
-gameserverd token --config $config --uid 7 --ttl 1h >token
+gameserverd token --uid 7 --ttl 1h >token
 check "login" gameserverd call --login-file token player.get
 refuse "a token of nobody's" gameserverd call --login dev:7 player.get
-check "ctl" gameserverd ctl --config $config status
+check "ctl" gameserverd ctl status
 check "ctl as the daemon's user" runuser -u gameserverd -- gameserverd ctl --socket $state/ctl.sock status
 refuse "ctl as anybody" runuser -u nobody -- gameserverd ctl --socket $state/ctl.sock status
 

@@ -32,7 +32,7 @@ A MySQL or MariaDB database is backed up with that server's own tools.`,
 			return onDatabase(cmd, m, file, func(ctx context.Context, d cli.Database) error { return m.Backup(ctx, d, args[0]) })
 		},
 	}
-	addConfigFlag(cmd, &file)
+	addToolConfigFlag(cmd, &file)
 	addJSONFlag(cmd, m)
 	return cmd
 }

@@ -44,7 +44,7 @@ is enough for it or a restart is needed.`,
   gameserverd check --show`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c := checked{File: configFile(file)}
+			c := checked{File: toolFile(file)}
 			if err := c.check(show, other); err != nil {
 				return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 			}
@@ -57,7 +57,7 @@ is enough for it or a restart is needed.`,
 			return nil
 		},
 	}
-	addConfigFlag(cmd, &file)
+	addToolConfigFlag(cmd, &file)
 	cmd.Flags().BoolVar(&show, "show", false, "print every setting in force and where it comes from")
 	cmd.Flags().StringVar(&other, "diff", "", "check this file instead, and print what it would change")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -161,6 +161,13 @@ func addConfigFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "config", "", "YAML file (default "+config.DefaultFile+" if it is there, else built-in values)")
 }
 
+// addToolConfigFlag is addConfigFlag for what an operator runs beside a daemon.
+func addToolConfigFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "", "YAML file ("+toolDefault+")")
+}
+
+const toolDefault = "default " + config.DefaultFile + ", else " + installedFile + " where there is no ./data"
+
 // configFile is the file to load: the one named, else the one in its usual
 // place, else none.
 func configFile(named string) string {
@@ -169,6 +176,25 @@ func configFile(named string) string {
 	}
 	if _, err := os.Stat(config.DefaultFile); err == nil {
 		return config.DefaultFile
+	}
+	return ""
+}
+
+// installedFile is the configuration of the Debian package's service.
+const installedFile = "/etc/gameserverd/gameserverd.yaml"
+
+// toolFile is configFile for what an operator runs beside a daemon: where no
+// daemon has ever been started by hand, the installed one is meant.
+func toolFile(named string) string {
+	file := configFile(named)
+	if file != "" {
+		return file
+	}
+	if _, err := os.Stat("data"); err == nil {
+		return ""
+	}
+	if _, err := os.Stat(installedFile); err == nil {
+		return installedFile
 	}
 	return ""
 }

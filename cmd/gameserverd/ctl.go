@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gameserverd/internal/cli"
-	"gameserverd/internal/config"
 	"gameserverd/internal/ctl"
 )
 
@@ -31,13 +30,13 @@ func newCtl(program string) *cobra.Command {
 		Short: "Look into a running daemon and tell it what to do",
 		Long: `Talks to a running daemon by the socket ctl.sock in its data_dir, which only the
 daemon's own user and root may open. The daemon is found by --socket, else by the
-data_dir of --config (and GAMESERVERD_DATA_DIR), else in ./data. What changes
-something is logged by the daemon, with who did it.
+data_dir of --config (and GAMESERVERD_DATA_DIR), else in ./data, else it is the
+installed one. What changes something is logged by the daemon, with who did it.
 
 Results go to standard output, everything else to standard error. Exit codes: 0
 done, 1 it failed or no daemon was there, 2 bad usage, 3 the drain was cut.`,
 		Example: `  gameserverd ctl status
-  sudo gameserverd ctl --config /etc/gameserverd/gameserverd.yaml sessions --sort rate
+  sudo gameserverd ctl sessions --sort rate
   gameserverd ctl kick 7 --message "see you tomorrow"
   gameserverd ctl trace 7 --for 30s`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -50,7 +49,7 @@ done, 1 it failed or no daemon was there, 2 bad usage, 3 the drain was cut.`,
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.Socket, "socket", "", "the daemon's socket (default ctl.sock in data_dir)")
-	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir (default "+config.DefaultFile+" if it is there)")
+	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir ("+toolDefault+")")
 	flags.BoolVar(&f.JSON, "json", false, "print JSON: one object, or one a line")
 	cmd.MarkFlagsMutuallyExclusive("socket", "config")
 	cmd.AddCommand(f.status(), f.sessions(), f.kick(), f.broadcast(), f.drain(), f.trace(), f.loglevel(), f.reload())
@@ -60,7 +59,7 @@ done, 1 it failed or no daemon was there, 2 bad usage, 3 the drain was cut.`,
 // run finds the daemon and does do until a signal comes.
 func (f *ctlFlags) run(cmd *cobra.Command, do func(ctx context.Context) error) error {
 	if f.Socket == "" {
-		path, note, err := cli.CtlSocket(configFile(f.file))
+		path, note, err := cli.CtlSocket(toolFile(f.file))
 		if err != nil {
 			return badConfig(err)
 		}

@@ -26,11 +26,11 @@ could not be seen) or bad (it will not start, refuse players, or lose data), and
 says what to do. Exit codes: 0 nothing is bad, 1 something is, 2 bad usage or
 configuration.`,
 		Example: `  gameserverd doctor
-  sudo gameserverd doctor --config /etc/gameserverd/gameserverd.yaml
+  sudo gameserverd doctor
   gameserverd doctor --json | jq '.findings[] | select(.grade != "ok")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			from := configFile(file)
+			from := toolFile(file)
 			cfg, err := loadConfig(from)
 			if err != nil {
 				return badConfig(err)
@@ -51,7 +51,7 @@ configuration.`,
 			return nil
 		},
 	}
-	addConfigFlag(cmd, &file)
+	addToolConfigFlag(cmd, &file)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

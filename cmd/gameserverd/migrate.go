@@ -50,7 +50,7 @@ database is not changed while a daemon has its data_dir.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return onDatabase(cmd, m, file, m.Up) },
 	}
-	addConfigFlag(cmd, &file)
+	addToolConfigFlag(cmd, &file)
 	addJSONFlag(cmd, m)
 	return cmd
 }
@@ -68,14 +68,14 @@ made, with the time when each was applied. It changes nothing, and a daemon may 
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return onDatabase(cmd, m, file, m.Status) },
 	}
-	addConfigFlag(cmd, &file)
+	addToolConfigFlag(cmd, &file)
 	addJSONFlag(cmd, m)
 	return cmd
 }
 
 // onDatabase runs do with the configuration of file and its environment.
 func onDatabase(cmd *cobra.Command, m *cli.Migrate, file string, do func(context.Context, cli.Database) error) error {
-	d := cli.Database{File: configFile(file)}
+	d := cli.Database{File: toolFile(file)}
 	var err error
 	if d.Config, err = loadConfig(d.File); err != nil {
 		return badConfig(err)

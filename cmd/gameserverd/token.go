@@ -67,7 +67,7 @@ With --count there is a token for each of so many players, from --uid on, one a 
 			return t.run(os.Stdout)
 		},
 	}
-	addConfigFlag(cmd, &t.file)
+	addToolConfigFlag(cmd, &t.file)
 	flags := cmd.Flags()
 	flags.Uint64Var(&t.uid, "uid", 0, "the player, from 1")
 	flags.DurationVar(&t.ttl, "ttl", time.Hour, "how long the token can be used to log in; a login that was made stays")
@@ -95,7 +95,7 @@ func (t *tokens) run(w io.Writer) error {
 	if err := hideMemory(); err != nil { // also where the key is of no configuration
 		return cli.Failed(err)
 	}
-	cfg, err := config.Load(configFile(t.file))
+	cfg, err := config.Load(toolFile(t.file))
 	if err != nil {
 		return badConfig(err)
 	}
