@@ -8,9 +8,9 @@
 # what docs/performance.md quotes.
 cd "$(dirname "$0")" || exit 1
 . ./servers.sh
-run=() limits=() room=() store=() benchtime=1s
+run=() limits=() tls=() room=() store=() benchtime=1s
 case $1 in
---quick) run=(--runs 2 --secs 1 --patience 0) limits=(--runs 2 --secs 1 --patience 0) room=(-r 2) store=(--runs 1 --secs 1) benchtime=100ms ;;
+--quick) run=(--runs 2 --secs 1 --patience 0) limits=(--runs 2 --secs 1 --patience 0) tls=(--runs 1 --secs 1 --patience 0 -n 2000) room=(-r 2) store=(--runs 1 --secs 1) benchtime=100ms ;;
 '') ;;
 *) usage ;;
 esac
@@ -27,6 +27,8 @@ section 'CPU time per sum'
 part ./run.sh "${run[@]}"
 section 'Limits'
 part ./limits.sh "${limits[@]}"
+section 'TLS'
+part ./tls.sh "${tls[@]}"
 section 'Memory per idle connection'
 part ./idle.sh
 section 'room.say'

@@ -4,7 +4,7 @@
 #
 #   tls.sh [-n CONNECTIONS] [--runs 3] [--secs 5] [--patience 20] [--long]
 #
-# Memory: opens CONNECTIONS (10000) TLS connections, makes one call on each, waits.
+# Memory: opens CONNECTIONS (15000) TLS connections, makes one call on each, waits.
 # RSS is read 5 s and 30 s afterwards; with --long also after 5 minutes, when the
 # garbage collector has run twice by itself.
 #
@@ -16,7 +16,7 @@
 # in use; more than some % in the first row means that the machine was not quiet.
 cd "$(dirname "$0")" || exit 1
 . ./servers.sh
-count=10000 runs=3 secs=5 patience=20 long=
+count=15000 runs=3 secs=5 patience=20 long=
 while [ $# -gt 0 ]; do
     case $1 in
     -n) count=$2 ;;
