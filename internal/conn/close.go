@@ -229,6 +229,7 @@ func (s *Set) sweepLingers() {
 		if left := int64(s.o.Linger) - int64(s.ticks()-r.mark)*1e6; left > 0 {
 			s.lingers = append(s.lingers, linger{l.id, now + left})
 		} else {
+			s.orphan(r)
 			s.close(l.id, r, Local, undelivered(r))
 		}
 	}
@@ -238,6 +239,14 @@ func (s *Set) sweepLingers() {
 		s.lingers = nil
 	}
 	s.timeLingers()
+}
+
+// orphan bounds how long the kernel goes on with what a peer has not taken, once
+// its connection is closed: as long as Linger without progress. Otherwise who
+// never reads holds a socket's buffers for many minutes, which no budget counts
+// (tcp(7), TCP_USER_TIMEOUT). An error says that it is no TCP socket.
+func (s *Set) orphan(r *record) {
+	_ = unix.SetsockoptInt(int(r.fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(max(s.o.Linger.Milliseconds(), 1)))
 }
 
 // CloseAll closes every connection, as Close does. Loop only.

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -417,5 +420,40 @@ func TestReasonsOfErrors(t *testing.T) {
 	var ce *CloseError
 	if !errors.As(err, &ce) || !errors.Is(err, unix.ECONNRESET) || ce.CloseReason() != "reset" {
 		t.Errorf("%v", err)
+	}
+}
+
+// A peer that never reads holds nothing in the kernel long after Linger.
+func TestNoOrphanIsLeftOfAPeerThatNeverReads(t *testing.T) {
+	g := newRig(t, Options{Linger: 200 * time.Millisecond, MaxOutput: 64 << 20})
+	id, _ := g.narrow("tcp")
+	port := 0
+	g.do(func() {
+		if sa, err := unix.Getpeername(int(g.set.at(Slot(id)).fd)); err != nil {
+			t.Error(err)
+		} else {
+			port = sa.(*unix.SockaddrInet4).Port
+		}
+		g.set.Write(id, pattern(1<<20))
+		g.set.Shutdown(id, Local)
+	})
+	g.wantClosed(id, Local, ErrUndelivered)
+	// A row of /proc/net/tcp: number, own and other address as HEX:PORT, state.
+	orphaned := func() bool {
+		table, err := os.ReadFile("/proc/net/tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(table)) {
+			if row := strings.Fields(line); len(row) > 3 && strings.HasSuffix(row[2], fmt.Sprintf(":%04X", port)) && row[3] == "04" { // FIN_WAIT1
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(15 * time.Second); orphaned(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the kernel keeps what the peer has not read")
+		}
 	}
 }
