@@ -111,14 +111,14 @@ func (k *stack) offer(b []byte) bool {
 	if k.has(ended) {
 		return false
 	}
-	if len(w.native) > 0 && len(b) > 0 && &w.native[0] != &b[0] {
+	if len(b) == 0 {
+		return len(w.native) == 0
+	}
+	if len(w.native) > 0 && &w.native[0] != &b[0] {
 		w.native = append(w.native, b...)
 		return false
 	}
-	rest := b
-	if len(b) > 0 {
-		rest = b[k.mux.up.Data(k.id, b):]
-	}
+	rest := b[k.mux.up.Data(k.id, b):]
 	switch {
 	case k.has(ended):
 		return false
