@@ -116,14 +116,27 @@ func (b *Budget) take(n int) bool {
 // give returns n bytes.
 func (b *Budget) give(n int) { b.Add(-n) }
 
-// look sets the level by what is used now.
+// look sets the level by what is used now. It looks again when that is done: who
+// has changed what is used meanwhile may have done so by the old bounds.
 func (b *Budget) look() {
 	b.mu.Lock()
+	was := Level(b.level.Load())
+	is := b.settle(was)
+	for again := b.settle(is); again != is; again = b.settle(is) {
+		is = again
+	}
+	changed := b.changed
+	b.mu.Unlock()
+	if is != was && changed != nil {
+		changed()
+	}
+}
+
+// settle moves the level from is to that of now, and returns it. Under mu.
+func (b *Budget) settle(is Level) Level {
 	limit, used := b.limit.Load(), b.used.Load()
 	begins := func(l Level) int64 { return limit * from[l] / 100 }
 	ends := func(l Level) int64 { return limit * (from[l] - lag) / 100 }
-	was := Level(b.level.Load())
-	is := was
 	for is < Largest && used >= begins(is+1) {
 		is++
 	}
@@ -140,9 +153,5 @@ func (b *Budget) look() {
 	}
 	b.rise.Store(rise)
 	b.fall.Store(fall)
-	changed := b.changed
-	b.mu.Unlock()
-	if is != was && changed != nil {
-		changed()
-	}
+	return is
 }
