@@ -59,3 +59,28 @@ func TestFragmentsBehindABacklog(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfAFragmentedMessageIsKept: who has the most input waiting is found by
+// what Kept says, and must not be found among others because it is in fragments.
+func TestHalfAFragmentedMessageIsKept(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	c := r.rawWS()
+	part := make([]byte, 10_000)
+	for i := range 5 {
+		first := byte(0)
+		if i == 0 {
+			first = 2
+		}
+		if _, err := c.Write(masked(first, part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all of it is counted", func() bool { return r.input.Used() >= 50_000 })
+	r.onLoop(0, func() {
+		for id := range r.hubs[0].known {
+			if n := len(r.hubs[0].mux.Kept(id)); n < 50_000 {
+				t.Errorf("%d bytes are kept", n)
+			}
+		}
+	})
+}

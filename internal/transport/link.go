@@ -92,17 +92,23 @@ func (m *Mux) Pending(id uint64) int {
 // turn. Loop only.
 func (m *Mux) Kept(id uint64) []byte {
 	k := m.stack(id)
-	switch {
-	case k == nil:
+	if k == nil {
 		return m.set.Kept(id)
-	case k.ws != nil && len(k.ws.native) > 0:
-		return k.ws.native
-	case k.tls != nil:
-		return k.in
 	}
-	kept := m.set.Kept(id)
-	if k.has(pledged) && len(kept) > 0 {
-		kept = kept[1:]
+	if k.ws != nil && len(k.ws.native) > 0 {
+		return k.ws.native
+	}
+	kept := k.in
+	if k.tls == nil {
+		kept = m.set.Kept(id)
+		if k.has(pledged) && len(kept) > 0 {
+			kept = kept[1:]
+		}
+	}
+	if k.ws != nil { // the larger part of a message in several frames
+		if begun := k.ws.decoder.Begun(); len(begun) > len(kept) {
+			return begun
+		}
 	}
 	return kept
 }

@@ -95,6 +95,15 @@ func (d *Decoder) Next(b []byte, max int) (ev Event, used int, err error) {
 // pong or close that has begun does not count.
 func (d *Decoder) Need() int { return int(d.need) }
 
+// Begun returns what has come of a message in several frames, of those frames that
+// are whole; it is valid until the next call of Next.
+func (d *Decoder) Begun() []byte {
+	if d.parts == nil {
+		return nil
+	}
+	return d.parts[RoomLen:]
+}
+
 func (d *Decoder) frame(b []byte, max int) (ev Event, used int, err error) {
 	head, size, err := d.header(b)
 	if err != nil {
