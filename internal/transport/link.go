@@ -99,10 +99,15 @@ func (m *Mux) Kept(id uint64) []byte {
 		return k.ws.native
 	}
 	kept := k.in
-	if k.tls == nil {
+	switch {
+	case k.tls == nil:
 		kept = m.set.Kept(id)
 		if k.has(pledged) && len(kept) > 0 {
 			kept = kept[1:]
+		}
+	case k.tls.shake == nil && !k.has(again): // else k.in has what the hub wants again
+		if half, _ := tlsBuffers.waiting(k.tls.conn); len(half) > len(kept) {
+			kept = half
 		}
 	}
 	if k.ws != nil { // the larger part of a message in several frames

@@ -52,6 +52,29 @@ func (l tlsLayout) release(c *tls.Conn) {
 	}
 }
 
+// waiting returns what has come of a record, or of a message of TLS's own, that is
+// not whole, the longer of both, and how much memory what c has received and not
+// given out takes. Nobody may use c meanwhile.
+func (l tlsLayout) waiting(c *tls.Conn) (half []byte, size int) {
+	if !l.known {
+		return nil, 0
+	}
+	p := unsafe.Pointer(c)
+	raw := (*bytes.Buffer)(unsafe.Add(p, l.rawInput))
+	hand := (*bytes.Buffer)(unsafe.Add(p, l.hand))
+	in := (*bytes.Reader)(unsafe.Add(p, l.in))
+	if raw.Len() > 0 || in.Len() > 0 {
+		half, size = raw.Bytes(), raw.Cap()
+	}
+	if n := hand.Len(); n > 0 {
+		size += hand.Cap()
+		if n > len(half) {
+			half = hand.Bytes()
+		}
+	}
+	return half, size
+}
+
 // coolEvery is how long a connection's TLS buffers stay at least when nothing comes.
 const coolEvery = time.Second
 

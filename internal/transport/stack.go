@@ -335,8 +335,13 @@ func (k *stack) count() {
 	if w := k.ws; w != nil {
 		n += cap(w.native) + w.parts
 	}
-	if t := k.tls; t != nil && t.shake != nil {
+	switch t := k.tls; {
+	case t == nil:
+	case t.shake != nil:
 		n += t.shake.held()
+	default:
+		_, size := tlsBuffers.waiting(t.conn)
+		n += size
 	}
 	if more := n - int(k.counted); more != 0 {
 		k.mux.shared.input.Add(more)

@@ -195,3 +195,31 @@ func TestHalfClose(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfARecordIsCounted: what crypto/tls holds of a record that does not end is
+// input that waits, as what the layers hold is.
+func TestHalfARecordIsCounted(t *testing.T) {
+	server, client := serverTLS(t)
+	r := newRig(t, rigOptions{Settings: Settings{TLS: server}})
+	under := r.dial()
+	c := tls.Client(under, client)
+	if _, err := c.Write(frame(10, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (streamed{c}).receive(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := under.Write(append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 10_000)...)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is counted", func() bool { n := r.input.Used(); return n >= 10_000 && n < 100_000 })
+	r.onLoop(0, func() {
+		for id := range r.hubs[0].known {
+			if n := len(r.hubs[0].mux.Kept(id)); n < 10_000 {
+				t.Errorf("%d bytes are kept", n)
+			}
+		}
+	})
+	under.Close()
+	eventually(t, "it is not counted any more", func() bool { return r.input.Used() == 0 })
+}
