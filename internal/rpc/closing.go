@@ -39,6 +39,7 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 		for _, c := range s.ext.calls {
 			c.end(gone)
 		}
+		h.dropMailbox(s.ext)
 	}
 	end(s.conn)
 }

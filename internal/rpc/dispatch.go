@@ -78,6 +78,14 @@ func (h *Hub) enqueue(s *session, raw []byte) {
 	}
 }
 
+// dropMailbox forgets the messages that wait: nobody is there any more to be
+// answered.
+func (h *Hub) dropMailbox(x *sessionExt) {
+	h.peers.waiting.Add(-int64(x.box.count))
+	h.countInput(-x.box.size())
+	x.box = mailbox{}
+}
+
 // next runs the messages that wait in the mailbox, until one of them ends later
 // or enough were run for one turn.
 func (h *Hub) next(s *session) {

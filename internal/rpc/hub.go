@@ -233,8 +233,7 @@ func (h *Hub) Closed(conn uint64, err error) {
 			c.end(gone)
 			h.orphans[c] = struct{}{}
 		}
-		h.peers.waiting.Add(-int64(x.box.count))
-		h.countInput(-x.box.size())
+		h.dropMailbox(x)
 		if x.alone != nil {
 			x.alone() // finds no session, and fails the login
 		}

@@ -224,3 +224,35 @@ func TestMailboxesAreCounted(t *testing.T) {
 	}
 	r.settle()
 }
+
+// What waited for a session that was closed is given back at once: while its client
+// does not hang up, others must not be closed for it.
+func TestAClosedSessionsMailboxIsGivenBack(t *testing.T) {
+	var s slow
+	m := new(meter)
+	r := newRig(t, 1, []Method{plain("echo", func(_ *Call, a *Args) (any, error) { return a.Raw("v") }), s.method("slow", false), loginMethod()},
+		func(o *Options) { o.Input, o.Limits.MaxMailbox, o.Limits.MaxMailboxBytes = m, 1000, 1<<20 })
+	p := r.dial().login(1)
+	p.link.conns[p.conn].lingers = true
+	p.request("slow")
+	p.request("echo", strings.Repeat("x", 100_000))
+	r.settle()
+	if n := m.Load(); n < 100_000 {
+		t.Fatalf("%d bytes are counted", n)
+	}
+	r.peers.ShedInput(1, 1)
+	r.settle()
+	if !p.ended() || p.link.conns[p.conn] == nil {
+		t.Fatal("it is not closed, or does not linger")
+	}
+	if n := m.Load(); n > 1000 {
+		t.Errorf("%d bytes are counted for a session that is closed", n)
+	}
+	s.pending[0].Resolve(1)
+	r.settle()
+	p.link.end(p.conn, fmt.Errorf("gone"))
+	r.advance(2 * time.Second)
+	if n := m.Load(); n != 0 {
+		t.Errorf("%d bytes are counted, and nothing waits", n)
+	}
+}
