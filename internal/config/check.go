@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -31,7 +32,11 @@ var checks = map[string]check{
 		"item:price, one, a list or none, no item twice; an item is " + nameRule + ", a price an integer from 1 to " + strconv.Itoa(maxPrice)},
 	"keyfile": {func(s string) bool { _, ok := parseKeyFile(s); return ok },
 		"FILE for tokens without a kid, kid=FILE for those of this kid; one, a list or none, no kid twice; a kid is " + kidRule + ", FILE a path without spaces and commas, never the key itself"},
-	"claim": {isClaim, `text of at most 256 characters on one line, or ""`},
+	"claim":    {isClaim, `text of at most 256 characters on one line, or ""`},
+	"queue":    {isQueue, "queue:weight, one or a list, none twice, one of them default; a queue is 1 to 64 characters of a-z, 0-9, _ and -, a weight an integer from 1 to 1000"},
+	"schedule": {isSchedule, "TASK=WHEN or TASK=WHEN;ZONE, one, a list or none, none twice, such as reward.daily=0_21_*_*_*;Europe/Berlin"},
+	"clock":    {func(s string) bool { return s == "" || clockTime.MatchString(s) }, `a time such as 21:00, or "" for never`},
+	"zone":     {isZone, "a zone of the IANA database, such as Europe/Berlin, or UTC"},
 	"board": {isBoard,
 		"board, or board:lowest where the lowest score is the best; one, a list or none, no board twice; a board is " + nameRule},
 }
@@ -115,6 +120,24 @@ func isShopItem(s string) bool {
 	item, digits, ok := strings.Cut(s, ":")
 	price, err := strconv.ParseInt(digits, 10, 64)
 	return ok && isName(item) && err == nil && price >= 1 && price <= maxPrice && strconv.FormatInt(price, 10) == digits
+}
+
+var clockTime = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$`)
+
+func isZone(s string) bool {
+	_, err := time.LoadLocation(s)
+	return err == nil && s != "" && s != "Local"
+}
+
+var queueItem = regexp.MustCompile(`^[a-z0-9_-]{1,64}:([1-9][0-9]{0,2}|1000)$`)
+
+func isQueue(s string) bool { return queueItem.MatchString(s) }
+
+// isSchedule accepts the form; internal/server says whether there is such a task and
+// time.
+func isSchedule(s string) bool {
+	task, when, ok := strings.Cut(s, "=")
+	return ok && task != "" && when != "" && !strings.ContainsFunc(s, unicode.IsControl) && len(s) <= 512
 }
 
 func isBoard(s string) bool {

@@ -42,6 +42,8 @@ type Config struct {
 	Shutdown Shutdown `key:"shutdown" doc:"SIGTERM and SIGINT."`
 	Log      Log      `key:"log" doc:"The log."`
 	Store    Store    `key:"store" doc:"Where the players' state is kept: docs/storage.md."`
+	Worker   Worker   `key:"worker" doc:"Who runs background tasks: docs/tasks.md."`
+	Tasks    Tasks    `key:"tasks" doc:"Background tasks and their schedules: docs/tasks.md."`
 	Game     Game     `key:"game" doc:"The built-in game."`
 
 	sources map[string]string // immutable after Load; key to "FILE:LINE" or environment name, absent: default
@@ -158,6 +160,19 @@ type Redis struct {
 	PoolSize int    `key:"pool_size" default:"500" min:"1" max:"10000" doc:"Connections at most."`
 }
 
+// Worker sizes the running of background tasks in this process.
+type Worker struct {
+	Embedded    bool     `key:"embedded" default:"true" doc:"Whether serve runs tasks. Otherwise gameserverd worker does, in processes of its own."`
+	Concurrency int      `key:"concurrency" default:"16" min:"1" max:"10000" doc:"Tasks that run at once in one process."`
+	Queues      []string `key:"queues" default:"critical:6,default:3,low:1" check:"queue" doc:"The queues and their weights: of ten tasks that are begun while all have some, so many come from each. One is default."`
+}
+
+// Tasks says when tasks run by themselves.
+type Tasks struct {
+	CatchUp   time.Duration `key:"catch_up" default:"6h" min:"0s" max:"720h" doc:"How late a tick of a schedule runs that was missed while no process was there. Of several missed ones the last runs."`
+	Schedules []string      `key:"schedules" default:"" check:"schedule" empty:"yes" live:"yes" doc:"Tasks that run by the clock: TASK=WHEN, or TASK=WHEN;ZONE. WHEN is @every 10m, @daily, or five fields as in cron: minute hour day month weekday; a blank may be written _. Without a zone it is UTC."`
+}
+
 // Game tunes the built-in game's rules.
 type Game struct {
 	StartGold         int64         `key:"start_gold" default:"100" min:"0" max:"9007199254740991" live:"yes" doc:"Gold of a new player."`
@@ -169,6 +184,14 @@ type Game struct {
 	DuelTimeout       time.Duration `key:"duel_timeout" default:"10s" min:"1ms" max:"10m" live:"yes" doc:"How long duel.challenge waits for the other player's answer."`
 	RoomMaxTextBytes  int           `key:"room_max_text_bytes" default:"1024" min:"1" max:"1MiB" unit:"bytes" live:"yes" doc:"Length of one text in room.say."`
 	MaxRoomsPerPlayer int           `key:"max_rooms_per_player" default:"32" min:"1" max:"100000" live:"yes" doc:"Rooms that one player may be in at once."`
+	DailyReward       DailyReward   `key:"daily_reward" doc:"A mail a day for every player seen in the seven days before."`
+}
+
+// DailyReward says what it is and when it comes.
+type DailyReward struct {
+	At   string `key:"at" default:"21:00" check:"clock" live:"yes" doc:"When, by the clock on the wall in zone. Empty: never."`
+	Zone string `key:"zone" default:"UTC" check:"zone" live:"yes" doc:"A zone of the IANA database, such as Europe/Berlin."`
+	Gold int64  `key:"gold" default:"50" min:"0" max:"9007199254740991" live:"yes" doc:"Gold in it. 0: no mail."`
 }
 
 // SQLFile is the name of the database in DataDir when the driver is sqlite and

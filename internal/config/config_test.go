@@ -61,7 +61,10 @@ func TestDefaults(t *testing.T) {
 			StartGold: 100, MailTTL: 720 * time.Hour, Shop: []string{"potion:10", "bomb:25", "shield:60", "sword:120"},
 			Boards: []string{"main"}, BoardsIndex: "memory",
 			DuelTimeout: 10 * time.Second, RoomMaxTextBytes: 1024, MaxRoomsPerPlayer: 32,
+			DailyReward: DailyReward{At: "21:00", Zone: "UTC", Gold: 50},
 		},
+		Worker: Worker{Embedded: true, Concurrency: 16, Queues: []string{"critical:6", "default:3", "low:1"}},
+		Tasks:  Tasks{CatchUp: 6 * time.Hour, Schedules: []string{}},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults are\n%+v, want\n%+v", c, want)

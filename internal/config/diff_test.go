@@ -20,6 +20,7 @@ var needRestart = []string{
 	"store.sql.driver", "store.sql.dsn", "store.sql.max_open", "store.sql.max_idle", "store.sql.max_lifetime",
 	"store.redis.url", "store.redis.pool_size", "store.timeout", "store.start_timeout", "store.queue", "store.commit_batch",
 	"store.player_linger", "store.linger_players", "store.linger_bytes", "game.boards", "game.boards_index",
+	"worker.embedded", "worker.concurrency", "worker.queues", "tasks.catch_up",
 }
 
 func TestEveryKeyIsLiveOrNeedsARestart(t *testing.T) {
@@ -97,7 +98,9 @@ log: {level: debug}
 func TestReloaded(t *testing.T) {
 	before, other := Default(), Default()
 	for _, f := range fields() {
-		if f.kind >= integer { // a value unlike the default, whatever the key is
+		if f.kind == boolean {
+			f.value(other).SetBool(!f.value(other).Bool())
+		} else if f.kind >= integer { // a value unlike the default, whatever the key is
 			if n := f.value(other).Int(); n == f.max {
 				f.value(other).SetInt(n - 1)
 			} else {

@@ -37,6 +37,7 @@ const (
 	integer
 	size
 	duration
+	boolean
 )
 
 // node is one key, or a section: a group of keys and of further sections.
@@ -121,6 +122,8 @@ func newField(key string, sf reflect.StructField, index []int) *field {
 		f.kind = duration
 	case sf.Tag.Get("unit") == "bytes":
 		f.kind = size
+	case sf.Type.Kind() == reflect.Bool:
+		f.kind = boolean
 	case sf.Type.Kind() == reflect.Int || sf.Type.Kind() == reflect.Int64:
 		f.kind = integer
 	case sf.Type == reflect.TypeFor[[]string]():
@@ -130,7 +133,7 @@ func newField(key string, sf reflect.StructField, index []int) *field {
 	default:
 		panic("config: " + f.key + " has a type that no key can have")
 	}
-	if f.kind >= integer {
+	if f.kind >= integer && f.kind != boolean {
 		var minOK, maxOK bool
 		f.min, minOK = f.number(f.minText)
 		f.max, maxOK = f.number(f.maxText)
@@ -149,6 +152,8 @@ func (f *field) env() string {
 // allowed says in words what set accepts.
 func (f *field) allowed() string {
 	switch {
+	case f.kind == boolean:
+		return "true or false"
 	case f.kind == integer:
 		return fmt.Sprintf("an integer from %s to %s", f.minText, f.maxText)
 	case f.kind == size:
@@ -169,6 +174,15 @@ func (f *field) allowed() string {
 func (f *field) set(c *Config, v any) bool {
 	dst := f.value(c)
 	switch f.kind {
+	case boolean:
+		on, ok := v.(bool)
+		if s, text := v.(string); text { // the environment
+			on, ok = s == "true", s == "true" || s == "false"
+		}
+		if !ok {
+			return false
+		}
+		dst.SetBool(on)
 	case text:
 		s, ok := v.(string)
 		if !ok || !f.allows(s) {
@@ -209,7 +223,7 @@ func (f *field) allows(s string) bool {
 // is one item.
 func (f *field) name(s string) string {
 	switch f.check {
-	case "shop", "board":
+	case "shop", "board", "queue":
 		s, _, _ = strings.Cut(s, ":")
 	case "keyfile":
 		key, _ := parseKeyFile(s)
@@ -297,6 +311,8 @@ func parseSize(s string) (int64, bool) {
 func (f *field) format(c *Config) string {
 	v := f.value(c)
 	switch f.kind {
+	case boolean:
+		return strconv.FormatBool(v.Bool())
 	case text:
 		return v.String()
 	case list:

@@ -115,7 +115,15 @@ func (c *Config) Validate() error {
 
 // together holds the rules that join several keys.
 func (c *Config) together() Problems {
-	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver(), c.tlsFilesTogether())
+	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver(), c.tlsFilesTogether(), c.queuesHaveDefault())
+}
+
+// queuesHaveDefault: what names no queue waits there.
+func (c *Config) queuesHaveDefault() Problems {
+	if slices.ContainsFunc(c.Worker.Queues, func(q string) bool { return strings.HasPrefix(q, "default:") }) {
+		return nil
+	}
+	return Problems{c.Wrong("worker.queues", "needs the queue default")}
 }
 
 func (c *Config) devNeedsLoopback() (problems Problems) {

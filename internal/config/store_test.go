@@ -20,6 +20,8 @@ func TestEveryKeyHasAnEnvironmentForm(t *testing.T) {
 		"listen.tls.plain": "allow", "listen.websocket.origins": "https://a.b,*", "listen.proxy_protocol_from": "10.0.0.0/8,::1,unix", "log.file": "/var/log/g.log",
 		"log.level": "debug", "log.format": "json", "store.sql.driver": "mysql", "store.sql.dsn": "u@/db", "store.redis.url": "redis://h:1/2",
 		"store.timeout": "30s", "game.shop": "axe:7", "game.boards": "lap:lowest,main", "game.boards_index": "redis",
+		"worker.embedded": "false", "worker.queues": "default:2,slow:1", "tasks.schedules": "reward.x=0_21_*_*_*;Europe/Berlin",
+		"game.daily_reward.at": "04:05", "game.daily_reward.zone": "Europe/Berlin",
 	}
 	for _, f := range fields() {
 		value, ok := other[f.key]

@@ -22,6 +22,7 @@ import (
 	"gameserverd/internal/players"
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/store"
+	"gameserverd/internal/tasks"
 )
 
 // Parts is everything of the daemon that a handler can ask for. A parameter of
@@ -37,6 +38,7 @@ type Parts struct {
 	Boards   *boards.Boards   // who stands where
 	SQL      *store.SQL       // for tables of an area's own
 	Redis    *store.Redis     // for what may be lost: all in it can be made again from SQL
+	Tasks    *tasks.Tasks     // for what is slow, or for later
 
 	// What a reload changes comes as a function, which is as cheap as a field: each
 	// call of a method sees what is in force.

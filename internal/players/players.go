@@ -212,6 +212,13 @@ func (p *Players) SendMail(uid uint64, m game.Mail, source string) *future.Futur
 	return out
 }
 
+// Received is told of a mail to uid that another process has stored: a player who is
+// in memory here has it from then on. Arrived is not called. Any goroutine.
+func (p *Players) Received(uid uint64, m game.Mail) {
+	s := p.shard(uid)
+	s.loop.AddCallback(func() { s.keepMail(uid, m) })
+}
+
 const maxSource = 64 // bytes, as the table has it
 
 // newMailID is random: nobody has to be asked for the next one, and two of the

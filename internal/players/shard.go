@@ -317,6 +317,14 @@ func (s *shard) sendMail(uid uint64, m game.Mail, source string, o *op, out *fut
 
 // arrived adds a mail that was stored to a state in memory.
 func (s *shard) arrived(uid uint64, m game.Mail) {
+	s.keepMail(uid, m)
+	if tell := s.players.o.Arrived; tell != nil {
+		tell(uid, m)
+	}
+}
+
+// keepMail adds a mail to a state in memory.
+func (s *shard) keepMail(uid uint64, m game.Mail) {
 	if e := s.entries[uid]; e != nil {
 		switch {
 		case e.loaded:
@@ -324,8 +332,5 @@ func (s *shard) arrived(uid uint64, m game.Mail) {
 		case e.loading:
 			e.early = append(e.early, m) // the load may have read before it was there, or after
 		}
-	}
-	if tell := s.players.o.Arrived; tell != nil {
-		tell(uid, m)
 	}
 }

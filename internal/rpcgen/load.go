@@ -45,25 +45,43 @@ func load(c Config) (*generator, error) {
 	if err := g.findGenerated(); err != nil {
 		return nil, err
 	}
-	overlay, err := g.hideGenerated()
+	// Tasks first: handlers apply them by functions that are generated.
+	written, err := g.loadTasks()
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(overlay)
-
-	loaded, err := packages.Load(&packages.Config{
-		// Without NeedDeps, what handlers import comes from the build cache.
-		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports |
-			packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedTypesSizes,
-		Dir: g.root, Fset: g.fset, BuildFlags: []string{"-overlay=" + overlay},
-	}, "./"+c.Handlers+"/...")
+	loaded, err := g.loadFolder(c.Handlers, written)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", c.Handlers, err)
+		return nil, err
 	}
 	for _, p := range loaded {
 		g.addPackage(p)
 	}
 	return g, nil
+}
+
+// loadFolder reads and type-checks the packages below a folder, with its generated
+// files hidden, and with others as they will be.
+func (g *generator) loadFolder(folder string, written []file) ([]*packages.Package, error) {
+	dir, err := os.MkdirTemp("", "rpcgen-overlay-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	overlay, err := g.overlay(dir, folder, written)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := packages.Load(&packages.Config{
+		// Without NeedDeps, what handlers import comes from the build cache.
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports |
+			packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedTypesSizes,
+		Dir: g.root, Fset: g.fset, BuildFlags: []string{"-overlay=" + overlay},
+	}, "./"+folder+"/...")
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", folder, err)
+	}
+	return loaded, nil
 }
 
 func (g *generator) abs(slash string) string { return filepath.Join(g.root, filepath.FromSlash(slash)) }
@@ -96,25 +114,28 @@ func (g *generator) findModule() error {
 	}
 }
 
-// hideGenerated writes a go command overlay in which the generated files below
-// the handlers folder do not exist, and returns its name.
-func (g *generator) hideGenerated() (string, error) {
-	hidden := make(map[string]string)
+// overlay writes a go command overlay in which the generated files below a folder do
+// not exist, and the written ones have their new content, and returns its name.
+func (g *generator) overlay(dir, folder string, written []file) (string, error) {
+	replaced := make(map[string]string)
 	for _, file := range g.old {
-		if strings.HasPrefix(file, g.config.Handlers+"/") {
-			hidden[g.abs(file)] = ""
+		if strings.HasPrefix(file, folder+"/") {
+			replaced[g.abs(file)] = ""
 		}
 	}
-	data, err := json.Marshal(map[string]any{"Replace": hidden})
+	for i, file := range written {
+		name := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		if err := os.WriteFile(name, file.data, 0o600); err != nil {
+			return "", err
+		}
+		replaced[g.abs(file.path)] = name
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp("", "rpcgen-overlay-*.json")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	return f.Name(), errors.Join(err, f.Close())
+	name := filepath.Join(dir, "overlay.json")
+	return name, os.WriteFile(name, data, 0o600)
 }
 
 // addPackage takes over one loaded package, or notes why it does not compile.

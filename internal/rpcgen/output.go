@@ -57,6 +57,9 @@ func (g *generator) output() (*Output, error) {
 		add(path.Join(g.config.Client, areaPrefix+a.name+suffix), data, err)
 	}
 	add(g.config.Page, g.page(), nil)
+	tasks, err := g.taskFiles()
+	failed = errors.Join(failed, err)
+	out.files = append(out.files, tasks...)
 	if failed != nil {
 		return nil, failed
 	}
@@ -78,7 +81,7 @@ func (g *generator) output() (*Output, error) {
 
 // findGenerated lists the generated files that are on disk.
 func (g *generator) findGenerated() error {
-	for _, dir := range []string{g.config.Handlers, g.config.Client} {
+	for _, dir := range []string{g.config.Handlers, g.config.Client, g.config.Tasks} {
 		err := filepath.WalkDir(g.abs(dir), func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(name, suffix) {
 				return err

@@ -25,6 +25,7 @@ type Config struct {
 	Handlers string // the folder of the areas; empty: internal/handlers
 	Client   string // the folder of the typed client; empty: client/api
 	Page     string // the API page; empty: docs/api.md
+	Tasks    string // the folder of the background tasks' areas; empty: internal/tasks. It need not be there
 }
 
 func (c Config) withDefaults() Config {
@@ -37,6 +38,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Handlers, "internal/handlers")
 	set(&c.Client, "client/api")
 	set(&c.Page, "docs/api.md")
+	set(&c.Tasks, "internal/tasks")
 	return c
 }
 
@@ -115,6 +117,7 @@ type generator struct {
 
 	packages []*source
 	areas    []*area
+	tasks    []*taskArea
 	problems Problems
 	notes    Problems
 	seen     map[Problem]bool

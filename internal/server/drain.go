@@ -18,7 +18,7 @@ import (
 //  3. sessions get sys.closing, spread with jitter
 //  4. what was read whole is answered, new requests get unavailable
 //  5. stop hooks: there is nothing that is not written yet
-//  6. background tasks: whoever adds such a part ends it here
+//  6. tasks: none is begun from step 2 on; those that run may end, the rest is handed back
 //  7. callbacks and futures drain until none is left or shutdown.deadline passes
 //  8. write buffers flush, connections close with FIN
 //  9. stores close
@@ -41,11 +41,14 @@ func (s *Server) drain(why string) Report {
 	s.announce.stopping(deadline)
 	report := Report{Clean: true, Deadline: deadline}
 	stopped := s.accept.StopListening()
+	go s.tasks.Stop()
 	// Not after a wait for it: a callback that holds the first loop, where the
 	// listeners are, would leave the players of the others without a goodbye.
 	s.peers.Drain(drainTimes(deadline, s.peers.Connections()))
 	_, late := stopped.Wait(ctx)
-	if late != nil || s.peers.Quiet(ctx) != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
+	quiet := s.peers.Quiet(ctx)
+	s.drainTasks(ctx)
+	if late != nil || quiet != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
 		left := s.cut()
 		report.Clean, report.Abandoned = left.None(), left.Calls
 	}

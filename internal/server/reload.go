@@ -144,6 +144,7 @@ func (s *Server) putInForce(next *settings) bool {
 		return false
 	}
 	s.settings.Store(next)
+	s.tasks.SetSchedules(next.schedules)
 	s.gate.Set(gateLimits(next.cfg.Limits))
 	s.transport.Set(next.transport)
 	most := s.limitConnections()

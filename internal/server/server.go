@@ -24,11 +24,11 @@ import (
 	"gameserverd/internal/handlers"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/handlers/duel"
-	"gameserverd/internal/handlers/mail"
 	"gameserverd/internal/handlers/room"
 	"gameserverd/internal/loop"
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/systemd"
+	"gameserverd/internal/tasks"
 	"gameserverd/internal/transport"
 )
 
@@ -53,7 +53,9 @@ type Server struct {
 	inherited bool // clients come through systemd's sockets
 	announce  announcer
 
-	stores *stores
+	stores    *stores
+	tasks     *tasks.Tasks
+	taskParts *tasks.Parts
 
 	// any goroutine
 	settings       atomic.Pointer[settings]
@@ -69,6 +71,10 @@ type Server struct {
 type Options struct {
 	// Areas adds methods to those of internal/handlers; tests use it.
 	Areas func(*handlers.Parts) []rpc.Method
+	// Tasks adds background tasks to those of internal/tasks; tests use it.
+	Tasks []*tasks.Definition
+	// Worker makes it run tasks and nothing else: nobody is served.
+	Worker bool
 	// Sockets take the place of the addresses in the configuration.
 	Sockets Sockets
 	// Notifier tells systemd how the daemon is; nil: there is no systemd.
@@ -113,6 +119,11 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	}
 	if err := s.makeSessions(o); err != nil {
 		return nil, err
+	}
+	if o.Worker {
+		s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
+		s.announce = announcer{s: s, n: o.Notifier}
+		return s, nil
 	}
 	s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
 	if err := s.listen(o.Sockets); err != nil {
@@ -174,7 +185,11 @@ func (s *Server) makeSessions(o Options) error {
 	s.makeTransport()
 	s.join(connOptions(limits, s.budget, s.input))
 	s.watchPressure()
-	s.makePlayers(mail.Arrived(s.peers))
+	if err := s.makeTasks(); err != nil {
+		return err
+	}
+	s.makePlayers(s.arrived())
+	s.taskParts.Players = s.stores.players
 	parts := &handlers.Parts{
 		Peers: s.peers, Registry: registry, Log: s.log, Clock: time.Now,
 		Rooms: rpc.NewRooms(s.peers, rpc.RoomOptions{
@@ -185,6 +200,7 @@ func (s *Server) makeSessions(o Options) error {
 		Boards:   s.stores.boards,
 		SQL:      s.stores.sql,
 		Redis:    s.stores.redis,
+		Tasks:    s.tasks,
 		Shop:     func() *game.Shop { return s.settings.Load().shop },
 		Auth: func() authhandlers.Options {
 			return authhandlers.Options{Heartbeat: s.config().Limits.IdleTimeout / 3, Gate: s.gate}
@@ -278,13 +294,12 @@ func (s *Server) Run() (Report, error) {
 	} else if why != "" {
 		return s.drain(why), nil
 	}
-	if err := s.accept.StartOn(s.sets...); err != nil {
+	if err := s.startServing(); err != nil {
 		return Report{}, err
 	}
 	s.state.CompareAndSwap(starting, serving)
 	s.letReload()
 	defer s.watchCertificates(s.o.certificateTicks)()
-	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
 	s.announce.serves()
 	select {
 	case err := <-failed:
@@ -292,6 +307,22 @@ func (s *Server) Run() (Report, error) {
 	case why := <-s.stop:
 		return s.drain(why), nil
 	}
+}
+
+// startServing begins to run tasks, and lets clients in.
+func (s *Server) startServing() error {
+	if err := s.tasks.Start(); err != nil {
+		return err
+	}
+	if s.o.Worker {
+		s.log.Info("working", zap.Strings("queues", s.cfg.Worker.Queues), zap.Int("concurrency", s.cfg.Worker.Concurrency))
+		return nil
+	}
+	if err := s.accept.StartOn(s.sets...); err != nil {
+		return err
+	}
+	s.log.Info("serving", zap.Strings("listen", s.Addrs()), zap.String("admin", s.AdminAddr()), zap.Int("loops", len(s.loops)))
+	return nil
 }
 
 // prepare makes the stores ready; stopped is why Shutdown was called meanwhile.

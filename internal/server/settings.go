@@ -11,6 +11,7 @@ import (
 	"gameserverd/internal/game"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/rpc"
+	"gameserverd/internal/tasks"
 	"gameserverd/internal/transport"
 )
 
@@ -22,6 +23,8 @@ type settings struct {
 	shop     *game.Shop
 	verifier authhandlers.Verifier
 	jwt      *auth.JWT // the same; nil: auth.mode is dev
+
+	schedules []tasks.Schedule
 
 	transport   transport.Settings
 	certificate certificate // that of transport.TLS
@@ -43,6 +46,8 @@ func newSettings(cfg *config.Config) (*settings, error) {
 		n.verifier = n.jwt
 	}
 	var wrong config.Problems
+	n.schedules, wrong = newSchedules(cfg)
+	problems = append(problems, wrong...)
 	n.transport, n.certificate, wrong = newTransport(cfg)
 	problems = append(problems, wrong...)
 	if len(problems) > 0 {

@@ -38,6 +38,7 @@ type stores struct {
 	players  *players.Players
 	boards   *boards.Boards
 
+	worker   bool // runs tasks only
 	closed   bool // only Run and New touch it
 	watching sync.WaitGroup
 	unwatch  context.CancelFunc // nil: nobody watches
@@ -45,12 +46,14 @@ type stores struct {
 
 // openStores makes everything and connects to nothing; prepare does.
 func (s *Server) openStores() (err error) {
-	st := &stores{log: s.log, cfg: s.cfg}
+	st := &stores{log: s.log, cfg: s.cfg, worker: s.o.Worker}
 	s.stores = st
 	if err := os.MkdirAll(s.cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("server: data_dir: %w", err)
 	}
-	if st.unlock, err = store.LockDir(s.cfg.DataDir); err != nil {
+	if s.o.Worker {
+		st.unlock = func() error { return nil } // it keeps nothing there
+	} else if st.unlock, err = store.LockDir(s.cfg.DataDir); err != nil {
 		return err
 	}
 	if err := st.openSQL(); err != nil {
@@ -175,6 +178,9 @@ func (st *stores) fill(ctx context.Context) error {
 	}
 	if len(applied) > 0 {
 		st.log.Info("tables brought up to date", zap.Strings("migrations", applied))
+	}
+	if st.worker {
+		return nil
 	}
 	began := time.Now()
 	total := int64(0)
@@ -319,6 +325,11 @@ func (s *Server) closeStores(ctx context.Context) {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
+	if s.tasks != nil {
+		if err := s.tasks.Close(ctx); err != nil {
+			s.log.Warn("tasks did not end in time", zap.Error(err))
+		}
+	}
 	if err := s.stores.close(ctx); err != nil {
 		s.log.Error("stores did not close cleanly", zap.Error(err))
 	}

@@ -39,6 +39,11 @@ var tables = []table{
 		{"sent_ms", bigint}, {"expires_ms", bigint}}, []string{"uid", "id"}},
 	{"claims", []column{{"uid", bigint}, {"id", bigint}, {"claimed_ms", bigint}}, []string{"uid", "id"}},
 	{"ranks", []column{{"uid", bigint}, {"board", text}, {"score", bigint}, {"came", bigint}}, []string{"uid", "board"}},
+	{"tasks", []column{{"id", bigint}, {"name", text}, {"queue", text}, {"args", blob}, {"state", bigint}, {"run_ms", bigint}, {"look_ms", bigint},
+		{"claim", bigint}, {"attempts", bigint}, {"failures", bigint}, {"revoked", bigint}, {"retries", bigint}, {"backoff_ms", bigint},
+		{"timeout_ms", bigint}, {"retain_ms", bigint}, {"created_ms", bigint}, {"ended_ms", bigint}, {"result", blob}, {"problem", blob}}, []string{"id"}},
+	{"tasks_keys", []column{{"unique_key", text}, {"id", bigint}, {"until_ms", bigint}}, []string{"unique_key"}},
+	{"tasks_ticks", []column{{"schedule", text}, {"tick_ms", bigint}, {"id", bigint}}, []string{"schedule", "tick_ms"}},
 }
 
 func (t *table) columnNames() string {

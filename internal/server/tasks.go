@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/config"
+	"gameserverd/internal/game"
+	"gameserverd/internal/handlers/mail"
+	"gameserverd/internal/tasks"
+	"gameserverd/internal/tasks/catalog"
+	"gameserverd/internal/tasks/reward"
+)
+
+// makeTasks makes what applies and runs background tasks; before the players, who are
+// one of its parts.
+func (s *Server) makeTasks() (err error) {
+	concurrency := 0
+	if s.o.Worker || s.cfg.Worker.Embedded {
+		concurrency = s.cfg.Worker.Concurrency
+	}
+	s.taskParts = &tasks.Parts{
+		SQL: s.stores.sql, Log: s.log, Clock: time.Now,
+		Game: func() tasks.Game {
+			g := s.config().Game
+			return tasks.Game{DailyGold: g.DailyReward.Gold, MailTTL: g.MailTTL}
+		},
+	}
+	s.tasks, err = tasks.New(tasks.Options{
+		SQL: s.stores.sql, Group: s.stores.group, Redis: s.stores.redis, Definitions: append(catalog.Definitions(), s.o.Tasks...),
+		Queues: weights(s.cfg.Worker.Queues), Concurrency: concurrency,
+		Schedules: s.settings.Load().schedules, CatchUp: s.cfg.Tasks.CatchUp,
+		Parts: s.taskParts, Log: s.log, Clock: time.Now,
+		Bus: tasks.BusHandler{
+			Push: func(uid uint64, method string, params []any) { _ = s.peers.Notify(uid, method, params...) },
+			Mail: func(uid uint64, m game.Mail) {
+				s.stores.players.Received(uid, m)
+				mail.Arrived(s.peers)(uid, m)
+			},
+		},
+	})
+	if err == nil {
+		s.taskParts.Push = s.tasks.Push
+	}
+	return err
+}
+
+// arrived tells of a mail that was stored here: the player, who may be online on another
+// process unless Redis is in this one.
+func (s *Server) arrived() func(uint64, game.Mail) {
+	here := mail.Arrived(s.peers)
+	if s.stores.embedded != nil {
+		return here
+	}
+	return func(uid uint64, m game.Mail) {
+		here(uid, m)
+		s.tasks.TellMail(uid, m)
+	}
+}
+
+// weights reads worker.queues.
+func weights(list []string) map[string]int {
+	out := make(map[string]int)
+	for _, item := range list {
+		name, weight, _ := strings.Cut(item, ":")
+		out[name], _ = strconv.Atoi(weight) // the configuration has checked it
+	}
+	return out
+}
+
+// newSchedules reads game.daily_reward and tasks.schedules.
+func newSchedules(cfg *config.Config) (list []tasks.Schedule, problems config.Problems) {
+	if d := cfg.Game.DailyReward; d.At != "" {
+		zone, zoneErr := time.LoadLocation(d.Zone)
+		hour, minute, _ := strings.Cut(d.At, ":")
+		when, err := tasks.ParseWhen(minute+" "+hour+" * * *", d.Zone)
+		if err != nil || zoneErr != nil {
+			problems = append(problems, cfg.Wrong("game.daily_reward.zone", "there is no such zone"))
+		} else {
+			list = append(list, reward.DailySchedule(when, zone))
+		}
+	}
+	definitions := catalog.Definitions()
+	seen := make(map[string]bool)
+	for _, item := range cfg.Tasks.Schedules {
+		name, rest, _ := strings.Cut(item, "=")
+		text, zone, _ := strings.Cut(rest, ";")
+		if zone == "" {
+			zone = "UTC"
+		}
+		when, err := tasks.ParseWhen(strings.ReplaceAll(strings.TrimSpace(text), "_", " "), strings.TrimSpace(zone))
+		var schedule tasks.Schedule
+		if err == nil {
+			schedule, err = tasks.Scheduled(definitions, strings.TrimSpace(name), when)
+		}
+		schedule.Name = "config:" + item // so that a task may have two
+		switch {
+		case err != nil:
+			problems = append(problems, cfg.Wrong("tasks.schedules", err.Error()))
+		case seen[schedule.Name]:
+			problems = append(problems, cfg.Wrong("tasks.schedules", "it is there twice: "+item))
+		default:
+			seen[schedule.Name] = true
+			list = append(list, schedule)
+		}
+	}
+	return list, problems
+}
+
+// depthTime is how long Redis may take to tell what waits.
+const depthTime = 100 * time.Millisecond
+
+// drainTasks is step 6 of the drain.
+func (s *Server) drainTasks(ctx context.Context) {
+	soon, cancel := context.WithTimeout(ctx, depthTime)
+	s.tasks.LogDepths(soon, s.log)
+	cancel()
+	for _, task := range s.tasks.Drain(ctx) {
+		s.log.Info("task handed back", zap.String("task", task))
+	}
+}

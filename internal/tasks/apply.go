@@ -1,0 +1,240 @@
+package tasks
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"gameserverd/internal/commit"
+	"gameserverd/internal/future"
+	"gameserverd/internal/players"
+	"gameserverd/internal/store"
+	"gameserverd/wire"
+)
+
+// Receipt is a task that was applied; R is what its function returns.
+type Receipt[R any] struct {
+	ID     ID
+	tasks  *Tasks
+	keep   time.Duration
+	stored *future.Future[struct{}]
+}
+
+// Stored resolves when the task's row is committed: from then on it is not lost. It
+// fails, and the task never runs, with already_exists where Unique forbids it, and
+// with unavailable when SQL is away. Any goroutine.
+func (r *Receipt[R]) Stored() *future.Future[struct{}] { return r.stored }
+
+// Result resolves to what the task's function has returned, when it has, on whichever
+// process. It fails when the task was archived or revoked. Only a task that is applied
+// with Keep has one. Any goroutine.
+func (r *Receipt[R]) Result() *future.Future[R] {
+	out := future.New[R]()
+	if r.keep == 0 {
+		out.Fail(fmt.Errorf("task %s: a result is there only with Keep", r.ID))
+		return out
+	}
+	r.tasks.awaitEnd(r.ID, func(result []byte, err error) {
+		var v R
+		if err == nil {
+			err = wire.Unmarshal(result, &v)
+		}
+		if err != nil {
+			out.Fail(err)
+			return
+		}
+		out.Resolve(v)
+	})
+	return out
+}
+
+// Apply stores a task in a transaction of its own; it runs on some process of the same
+// stores as soon as its options allow. An error says that it can never run: arguments
+// or options that are not allowed. Any goroutine.
+func Apply[R any](t *Tasks, task Task[R], list ...Option) (*Receipt[R], error) {
+	r, o, err := t.newRow(&task.job, list)
+	if err != nil {
+		return nil, err
+	}
+	stored := future.New[struct{}]()
+	t.store(r, o, stored, true)
+	return &Receipt[R]{ID: durableID(r.id), tasks: t, keep: o.keep, stored: stored}, nil
+}
+
+// Write applies a task with the change d of a player: both are stored, or neither. The
+// receipt's Stored resolves with the change. Loop only, while d is being made.
+func Write[R any](t *Tasks, d *players.Draft, task Task[R], list ...Option) (*Receipt[R], error) {
+	r, o, err := t.newRow(&task.job, list)
+	if err != nil {
+		return nil, err
+	}
+	stored := future.New[struct{}]()
+	d.Write(t.rows(r, o)...)
+	d.OnCommit(func() {
+		t.committed(r)
+		stored.Resolve(struct{}{})
+	})
+	return &Receipt[R]{ID: durableID(r.id), tasks: t, keep: o.keep, stored: stored}, nil
+}
+
+// newRow is a task's row, made now.
+func (t *Tasks) newRow(j *job, list []Option) (*row, options, error) {
+	o, err := j.collect(t, list)
+	if err != nil {
+		return nil, o, err
+	}
+	now := t.o.Clock()
+	return &row{
+		id: newID(now), name: j.def.Name, queue: o.queue, args: j.args, runMS: ceilMS(o.at), retries: int64(o.retries),
+		backoffMS: o.backoff.Milliseconds(), timeoutMS: o.timeout.Milliseconds(), keepMS: o.keep.Milliseconds(), createdMS: now.UnixMilli(),
+	}, o, nil
+}
+
+// ceilMS rounds up: nothing runs too early.
+func ceilMS(at time.Time) int64 { return at.Add(time.Millisecond - 1).UnixMilli() }
+
+// rows are what a task writes.
+func (t *Tasks) rows(r *row, o options) []commit.Row {
+	rows := []commit.Row{r.insert()}
+	if o.unique != "" {
+		rows = append(rows, commit.Row{Op: commit.Insert, Table: keysTable, Values: []any{o.unique, r.id, t.o.Clock().Add(o.window).UnixMilli()}})
+	}
+	return rows
+}
+
+// store commits a task's row; again: a key that is in the way and over is taken away
+// first, once.
+func (t *Tasks) store(r *row, o options, stored *future.Future[struct{}], again bool) {
+	c := &commit.Change{Home: inline{}, Rows: t.rows(r, o)}
+	c.Done = func(done commit.Outcome) {
+		switch {
+		case done.Err == nil:
+			t.committed(r)
+			stored.Resolve(struct{}{})
+		case errors.Is(done.Err, commit.ErrDuplicate) && o.unique != "" && again:
+			// The key of one that was applied long ago may be there still.
+			t.o.SQL.Exec(deleteOverKey, o.unique, t.o.Clock().UnixMilli()).Then(inline{}, func(_ store.Result, err error) {
+				if err != nil {
+					stored.Fail(err)
+					return
+				}
+				t.store(r, o, stored, false)
+			})
+		case errors.Is(done.Err, commit.ErrDuplicate) && o.unique != "":
+			stored.Fail(wire.Errorf(wire.AlreadyExists, "a task with the key %q was applied already", o.unique))
+		default:
+			stored.Fail(done.Err)
+		}
+	}
+	if err := t.o.Group.Submit(c); err != nil {
+		stored.Fail(err)
+	}
+}
+
+// deleteOverKey takes away a key whose window has passed, by the primary key.
+const deleteOverKey = `DELETE FROM tasks_keys WHERE unique_key = ? AND until_ms <= ?`
+
+// committed is told of each row that was stored, on whatever goroutine knows it.
+func (t *Tasks) committed(r *row) {
+	t.counts.applied.Add(1)
+	t.carrier.hand(delivery{id: r.id, attempt: r.attempts, queue: r.queue, runMS: r.runMS})
+}
+
+// inline runs a callback where the result is known; for what does not block.
+type inline struct{}
+
+func (inline) AddCallback(fn func()) bool { fn(); return true }
+
+// envelope is an ephemeral task as Redis has it.
+type envelope struct {
+	_msgpack  struct{} `msgpack:",as_array"`
+	Name      string
+	Args      []byte
+	RunMS     int64
+	Retries   int
+	BackoffMS int64
+	TimeoutMS int64
+}
+
+const (
+	ephemeralType = "ephemeral"
+	durableType   = "durable"
+)
+
+// ApplyEphemeral hands a task to Redis, and resolves to its id when Redis has it. It
+// may be lost with Redis, and its result is forgotten; Keep does nothing. Any
+// goroutine.
+func ApplyEphemeral[R any](t *Tasks, task Ephemeral[R], list ...Option) *future.Future[ID] {
+	o, err := task.collect(t, list)
+	if err != nil {
+		return future.Failed[ID](err)
+	}
+	payload, err := msgpack.Marshal(&envelope{
+		Name: task.def.Name, Args: task.args, RunMS: ceilMS(o.at), Retries: o.retries, BackoffMS: o.backoff.Milliseconds(), TimeoutMS: o.timeout.Milliseconds(),
+	})
+	if err != nil {
+		return future.Failed[ID](err)
+	}
+	out := future.New[ID]()
+	if !t.carrier.enqueueEphemeral(payload, o, out) {
+		out.Fail(&wire.Error{Code: wire.ResourceExhausted, Message: "too many tasks wait to be handed to redis", RetryAfter: time.Second})
+	}
+	return out
+}
+
+// ephemeralOptions are asynq's, for an ephemeral task.
+func ephemeralOptions(id string, o options) []asynq.Option {
+	list := []asynq.Option{
+		asynq.TaskID(id), asynq.Queue(o.queue), asynq.Timeout(carrierTimeout),
+		// One more than we count: asynq archives what was lost with its worker when no
+		// retry is left, and we do that ourselves.
+		asynq.MaxRetry(o.retries + 1),
+	}
+	if !o.at.IsZero() {
+		list = append(list, asynq.ProcessAt(ceilSecond(o.at)))
+	}
+	if o.unique != "" {
+		list = append(list, asynq.Unique(o.window))
+	}
+	return list
+}
+
+// ceilSecond rounds up: asynq truncates to seconds, and would run it too early.
+func ceilSecond(at time.Time) time.Time {
+	return at.Add(time.Second - 1).Truncate(time.Second)
+}
+
+// awaitEnd calls fn when the task has ended, once, on a goroutine of its own; it asks
+// SQL, less often the longer it takes.
+func (t *Tasks) awaitEnd(id ID, fn func(result []byte, err error)) {
+	go func() {
+		wait := 20 * time.Millisecond
+		for {
+			info, err := t.Show(t.ctx, id)
+			switch {
+			case t.ctx.Err() != nil:
+				fn(nil, wire.Errorf(wire.Unavailable, "the server is shutting down"))
+				return
+			case err == nil && info.state == Done:
+				fn(info.result, nil)
+				return
+			case err == nil && info.state == Archived:
+				fn(nil, fmt.Errorf("task %s was given up: %s", id, info.Problem))
+				return
+			case err == nil && info.state == Revoked:
+				fn(nil, wire.Errorf(wire.Canceled, "task %s was revoked", id))
+				return
+			}
+			pause := time.NewTimer(wait)
+			select {
+			case <-pause.C:
+			case <-t.ctx.Done():
+				pause.Stop()
+			}
+			wait = min(2*wait, time.Second)
+		}
+	}()
+}

@@ -1,0 +1,130 @@
+package tasks
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"go.uber.org/zap"
+
+	"gameserverd/internal/future"
+	"gameserverd/wire"
+)
+
+// delivery is a durable task on its way to a worker. What is carried for the nth
+// attempt has an id of its own, so that what asynq still has of an attempt whose worker
+// died is not in the way of the next; within an attempt asynq takes it once, however
+// often it is handed over.
+type delivery struct {
+	id, attempt int64
+	queue       string
+	runMS       int64
+}
+
+func (d delivery) carrierID() string {
+	return strconv.FormatInt(d.id, 10) + "." + strconv.FormatInt(d.attempt, 10)
+}
+
+// carrierTimeout is longer than any task: we have timeouts of our own.
+const carrierTimeout = 60 * 24 * time.Hour
+
+// carrierRetries never end: asynq archives nothing of ours.
+const carrierRetries = 1 << 30
+
+const (
+	carrierWorkers = 4
+	carrierQueue   = 16384 // deliveries that wait for Redis; one more is left to the reconciler
+)
+
+// carrier hands to asynq what was committed, away from the loops.
+type carrier struct {
+	// immutable after newCarrier
+	tasks     *Tasks
+	durable   chan delivery
+	ephemeral chan ephemeralDelivery
+}
+
+type ephemeralDelivery struct {
+	payload []byte
+	o       options
+	out     *future.Future[ID]
+}
+
+func newCarrier(t *Tasks) *carrier {
+	return &carrier{t, make(chan delivery, carrierQueue), make(chan ephemeralDelivery, carrierQueue)}
+}
+
+// hand takes a delivery, or leaves it to the reconciler. Never blocks.
+func (c *carrier) hand(d delivery) {
+	select {
+	case c.durable <- d:
+	default:
+	}
+}
+
+func (c *carrier) enqueueEphemeral(payload []byte, o options, out *future.Future[ID]) bool {
+	select {
+	case c.ephemeral <- ephemeralDelivery{payload, o, out}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *carrier) run() {
+	var workers sync.WaitGroup
+	for range carrierWorkers {
+		workers.Go(func() {
+			for {
+				select {
+				case d := <-c.durable:
+					if err := c.deliver(c.tasks.ctx, d); err != nil {
+						c.tasks.o.Log.Debug("a task could not be handed to redis; it is handed over again", zap.Int64("task", d.id), zap.Error(err))
+					}
+				case d := <-c.ephemeral:
+					c.deliverEphemeral(c.tasks.ctx, d)
+				case <-c.tasks.ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// deliver hands d to asynq; that asynq has it already is no error.
+func (c *carrier) deliver(ctx context.Context, d delivery) error {
+	payload := binary.BigEndian.AppendUint64(nil, uint64(d.id))
+	list := []asynq.Option{asynq.TaskID(d.carrierID()), asynq.Queue(d.queue), asynq.MaxRetry(carrierRetries), asynq.Timeout(carrierTimeout)}
+	if at := time.UnixMilli(d.runMS); at.After(c.tasks.o.Clock()) {
+		list = append(list, asynq.ProcessAt(ceilSecond(at)))
+	}
+	_, err := c.tasks.client.EnqueueContext(ctx, asynq.NewTask(durableType, payload), list...)
+	if errors.Is(err, asynq.ErrTaskIDConflict) {
+		c.tasks.counts.conflicts.Add(1)
+		return nil
+	}
+	if err == nil {
+		c.tasks.counts.handed.Add(1)
+	}
+	return err
+}
+
+func (c *carrier) deliverEphemeral(ctx context.Context, d ephemeralDelivery) {
+	id := "e" + rand.Text()
+	_, err := c.tasks.client.EnqueueContext(ctx, asynq.NewTask(ephemeralType, d.payload), ephemeralOptions(id, d.o)...)
+	switch {
+	case err == nil:
+		d.out.Resolve(ID(id))
+	case errors.Is(err, asynq.ErrDuplicateTask):
+		d.out.Fail(wire.Errorf(wire.AlreadyExists, "a task with the key %q was applied already", d.o.unique))
+	default:
+		d.out.Fail(&wire.Error{Code: wire.Unavailable, Message: fmt.Sprintf("redis does not take the task: %v", err), RetryAfter: time.Second})
+	}
+}

@@ -1,0 +1,82 @@
+package tasks
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Statements of leases, by the primary key.
+const (
+	renewSome   = `UPDATE tasks SET look_ms = ? WHERE state = 1 AND claim = ? AND id = ?`
+	readClaims  = `SELECT id, claim, revoked FROM tasks WHERE id IN (`
+	maxRenewals = maxBatch
+)
+
+// renewLeases says of everything that runs here that it does, until Close; so it
+// learns what was revoked elsewhere, and what another worker has taken.
+func (t *Tasks) renewLeases() {
+	every := time.NewTicker(renewEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+		case <-t.ctx.Done():
+			return
+		}
+		t.mu.Lock()
+		runs := make([]*run, 0, len(t.running))
+		for _, r := range t.running {
+			runs = append(runs, r)
+		}
+		t.mu.Unlock()
+		for len(runs) > 0 {
+			n := min(len(runs), maxRenewals)
+			if err := t.renew(runs[:n]); err != nil {
+				t.o.Log.Debug("leases could not be renewed", zap.Int("tasks", n), zap.Error(err))
+			}
+			runs = runs[n:]
+		}
+	}
+}
+
+// renew renews leases and reads what has become of the rows.
+func (t *Tasks) renew(runs []*run) error {
+	until := t.o.Clock().Add(leaseTime).UnixMilli()
+	args := make([]any, 0, len(runs))
+	for _, r := range runs {
+		// One by one: what runs for longer than renewEvery is rare.
+		if _, err := t.o.SQL.ExecContext(t.ctx, renewSome, until, r.claim, r.id); err != nil {
+			return err
+		}
+		args = append(args, r.id)
+	}
+	text, size := marks(len(args))
+	rows, err := t.o.SQL.FetchAllContext(t.ctx, readClaims+text+`)`, fill(args, 0, size)...)
+	if err != nil {
+		return err
+	}
+	claims := make(map[int64]int64)
+	revoked := make(map[int64]bool)
+	for _, found := range rows {
+		var id, claim, stop int64
+		if err := found.Scan(&id, &claim, &stop); err != nil {
+			return err
+		}
+		claims[id], revoked[id] = claim, stop == 1
+	}
+	for _, r := range runs {
+		switch {
+		case claims[r.id] != r.claim && !r.ending.Load():
+			t.mu.Lock()
+			still := t.running[r.id] == r
+			t.mu.Unlock()
+			if still && r.end(errLost) {
+				t.o.Log.Warn("another worker has a task that runs here: its lease was over", zap.Int64("task", r.id), zap.String("name", r.name))
+			}
+		case revoked[r.id]:
+			r.end(errRevoked)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package tasks
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+const (
+	reconcileEvery = 2 * time.Second
+	lookStep       = 500 // rows of one step
+	// epochKey says which Redis this is: one that was emptied or replaced has none, or
+	// another.
+	epochKey = "gameserverd:tasks:epoch"
+	// maxLost is how many workers may die with a task before it is taken for their
+	// murderer.
+	maxLost = 8
+	// keepTicks is how long the ticks of schedules are remembered.
+	keepTicks = 14 * 24 * time.Hour
+)
+
+// Statements. Index: tasks_look, but where another is named.
+const (
+	selectLooks = `SELECT id, attempts, queue, run_ms, look_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	updateLook  = `UPDATE tasks SET look_ms = ? WHERE id = ? AND state = 0 AND look_ms = ?` // primary key
+	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
+	selectAll   = `SELECT id, attempts, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                             // primary key
+	selectEnded = `SELECT id FROM tasks WHERE state = ? AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	deleteEnded = `DELETE FROM tasks WHERE state >= 2 AND look_ms <= ? AND id IN (` // primary key
+	deleteKeys  = `DELETE FROM tasks_keys WHERE until_ms <= ?`                      // tasks_keys_until
+	deleteTicks = `DELETE FROM tasks_ticks WHERE tick_ms <= ? AND schedule = ?`     // primary key
+)
+
+// reconcile looks after rows until Close: those that nobody has taken are handed over
+// again, those whose worker has died wait again, those that have ended are deleted.
+func (t *Tasks) reconcile() {
+	var state reconciler
+	every := time.NewTicker(reconcileEvery)
+	defer every.Stop()
+	for {
+		if err := t.reconcileOnce(&state); err != nil {
+			state.notBefore = t.o.Clock().Add(leaseTime) // those who live renew their leases first
+			t.o.Log.Debug("tasks are looked after later", zap.Error(err))
+		}
+		select {
+		case <-every.C:
+		case <-t.nudge:
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// reconciler is what a reconciler remembers.
+type reconciler struct {
+	epoch     string    // of the Redis that has everything
+	notBefore time.Time // nobody is taken for dead before
+	cleaned   time.Time // when ended rows were last looked for
+}
+
+func (t *Tasks) reconcileOnce(s *reconciler) error {
+	now := t.o.Clock()
+	redisErr := t.checkEpoch(s)
+	if now.After(s.notBefore) {
+		if err := t.takeOverDead(now); err != nil {
+			return err
+		}
+	}
+	if redisErr == nil {
+		if err := t.handAgain(now); err != nil {
+			return err
+		}
+	}
+	if now.Sub(s.cleaned) > 10*time.Second || now.Before(s.cleaned) {
+		s.cleaned = now
+		if err := t.clean(now); err != nil {
+			return err
+		}
+	}
+	return nil // Redis has a health of its own
+}
+
+// checkEpoch hands everything over anew if Redis is not the one that had it.
+func (t *Tasks) checkEpoch(s *reconciler) error {
+	client := t.o.Redis.Client()
+	epoch, err := client.Get(t.ctx, epochKey).Result()
+	if err == redis.Nil {
+		fresh := rand.Text()
+		if _, err = client.SetNX(t.ctx, epochKey, fresh, 0).Result(); err == nil {
+			epoch, err = client.Get(t.ctx, epochKey).Result()
+		}
+		if s.epoch == "" && epoch == fresh {
+			s.epoch = "nothing was in it" // nobody has handed anything over
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if s.epoch != "" && s.epoch != epoch {
+		handed, err := t.handAll()
+		if err != nil {
+			return err
+		}
+		if handed > 0 {
+			t.o.Log.Info("redis was empty: tasks were handed over anew", zap.Int("tasks", handed))
+		}
+	}
+	s.epoch = epoch
+	return nil
+}
+
+// handAll hands over everything that waits.
+func (t *Tasks) handAll() (handed int, err error) {
+	after := int64(0)
+	for {
+		rows, err := t.o.SQL.FetchAllContext(t.ctx, selectAll, after)
+		if err != nil {
+			return handed, err
+		}
+		for _, found := range rows {
+			var d delivery
+			if err := found.Scan(&d.id, &d.attempt, &d.queue, &d.runMS); err != nil {
+				return handed, err
+			}
+			if err := t.carrier.deliver(t.ctx, d); err != nil {
+				return handed, err
+			}
+			after = d.id
+			handed++
+		}
+		if len(rows) < lookStep {
+			return handed, nil
+		}
+	}
+}
+
+// handAgain hands over what waits longer than it should: the longer it does, the less
+// often. A long queue in Redis is no loss, and asynq takes nothing twice.
+func (t *Tasks) handAgain(now time.Time) error {
+	rows, err := t.o.SQL.FetchAllContext(t.ctx, selectLooks, now.UnixMilli())
+	if err != nil {
+		return err
+	}
+	for _, found := range rows {
+		var d delivery
+		var look int64
+		if err := found.Scan(&d.id, &d.attempt, &d.queue, &d.runMS, &look); err != nil {
+			return err
+		}
+		waited := max(0, now.UnixMilli()-d.runMS)
+		next := now.UnixMilli() + min(max(waited, handGrace.Milliseconds()), (10*time.Minute).Milliseconds())
+		if _, err := t.o.SQL.ExecContext(t.ctx, updateLook, next, d.id, look); err != nil {
+			return err
+		}
+		if waited > (2*time.Minute).Milliseconds() && t.stuck(d) {
+			d.attempt |= 1 << 40 // under another id: asynq has given this one to somebody who is gone
+		}
+		if err := t.carrier.deliver(t.ctx, d); err != nil {
+			return nil // Redis is away; the epoch, or the next look, brings it
+		}
+	}
+	return nil
+}
+
+// stuck reports whether asynq has given d to a worker who has not taken its row.
+func (t *Tasks) stuck(d delivery) bool {
+	info, err := t.inspector.GetTaskInfo(d.queue, d.carrierID())
+	return err == nil && info.State.String() != "pending" && info.State.String() != "scheduled"
+}
+
+// takeOverDead makes the rows of workers wait again who have not renewed their leases.
+func (t *Tasks) takeOverDead(now time.Time) error {
+	rows, err := t.o.SQL.FetchAllContext(t.ctx, selectDead, now.Add(-takeOverAfter).UnixMilli())
+	if err != nil {
+		return err
+	}
+	for _, found := range rows {
+		var d delivery
+		var failures, look int64
+		var name string
+		if err := found.Scan(&d.id, &d.attempt, &failures, &d.queue, &name, &look); err != nil {
+			return err
+		}
+		t.mu.Lock()
+		own := t.running[d.id] != nil
+		t.mu.Unlock()
+		if own {
+			continue // it lives, and renews its lease next
+		}
+		d.runMS = now.UnixMilli()
+		state, next, ended, problem := Waiting, d.runMS+handGrace.Milliseconds(), int64(0), ""
+		if d.attempt-failures > maxLost {
+			state, next, ended = Archived, now.Add(keepArchived).UnixMilli(), d.runMS
+			problem = fmt.Sprintf("%d workers died while they ran it", d.attempt-failures)
+		}
+		result, err := t.o.SQL.ExecContext(t.ctx, takeOver, int64(state), d.runMS, next, ended, []byte(problem), d.id, look)
+		if err != nil {
+			return err
+		}
+		if result.RowsAffected == 0 {
+			continue // another process was faster
+		}
+		t.counts.lost.Add(1)
+		log := t.o.Log.With(zap.Int64("task", d.id), zap.String("name", name), zap.Int64("attempt", d.attempt))
+		if state == Archived {
+			log.Error("task given up: it is kept in the archive", zap.String("problem", problem))
+			continue
+		}
+		log.Warn("a task's worker is gone: the task is begun again")
+		t.carrier.hand(d)
+	}
+	return nil
+}
+
+// clean deletes what has ended and was kept for long enough.
+func (t *Tasks) clean(now time.Time) error {
+	for _, state := range []State{Done, Archived, Revoked} {
+		for {
+			rows, err := t.o.SQL.FetchAllContext(t.ctx, selectEnded, int64(state), now.UnixMilli())
+			if err != nil {
+				return err
+			}
+			ids := []any{now.UnixMilli()}
+			for i, found := range rows {
+				var id int64
+				if err := found.Scan(&id); err != nil {
+					return err
+				}
+				ids = append(ids, id)
+				if len(ids) > maxBatch || i == len(rows)-1 {
+					text, size := marks(len(ids) - 1)
+					if _, err := t.o.SQL.ExecContext(t.ctx, deleteEnded+text+`)`, fill(ids, 1, size)...); err != nil {
+						return err
+					}
+					ids = ids[:1]
+				}
+			}
+			if len(rows) < lookStep {
+				break
+			}
+		}
+	}
+	if _, err := t.o.SQL.ExecContext(t.ctx, deleteKeys, now.UnixMilli()); err != nil {
+		return err
+	}
+	for _, s := range *t.schedules.Load() {
+		if _, err := t.o.SQL.ExecContext(t.ctx, deleteTicks, now.Add(-max(keepTicks, 2*t.o.CatchUp)).UnixMilli(), s.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gameserverd/internal/store"
+)
+
+// leaseTime is how long a worker has a row after it last said so. It says so every
+// renewEvery; whoever finds a lease over by takeOverAfter takes its worker for dead.
+const (
+	leaseTime     = 15 * time.Second
+	renewEvery    = 4 * time.Second
+	takeOverAfter = 5 * time.Second // clocks differ
+)
+
+// claim asks for a row.
+type claim struct{ id int64 }
+
+// Statements. Index: all find their rows by the primary key.
+const (
+	takeSome   = `UPDATE tasks SET state = 1, claim = ?, attempts = attempts + 1, look_ms = ? WHERE state = 0 AND run_ms <= ? AND id IN (`
+	readSome   = `SELECT ` + columns + ` FROM tasks WHERE claim = ? AND id IN (`
+	readEarly  = `SELECT ` + columns + ` FROM tasks WHERE state = 0 AND id IN (`
+	forgetSome = `DELETE FROM tasks WHERE revoked = 0 AND (`
+	endOne     = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, run_ms = ?, look_ms = CASE WHEN revoked = 1 THEN ? ELSE ? END,
+		claim = 0, failures = failures + ?, ended_ms = ?, result = ?, problem = ? WHERE id = ? AND claim = ?`
+	putBackOne = `UPDATE tasks SET state = 0, claim = 0, attempts = attempts - 1, run_ms = ?, look_ms = ? WHERE id = ? AND claim = ? AND state = 1`
+)
+
+// takeRows takes those of the rows that wait and whose time has come. A nil stands for
+// one that is not to be had; one whose time has not come is without a claim.
+func (t *Tasks) takeRows(ctx context.Context, in []claim) ([]*row, error) {
+	token := rand.Int64N(1<<62) + 1
+	now := t.o.Clock()
+	text, size := marks(len(in))
+	args := []any{token, now.Add(leaseTime).UnixMilli(), now.UnixMilli()}
+	for _, c := range in {
+		args = append(args, c.id)
+	}
+	args = fill(args, 3, size)
+	if _, err := t.o.SQL.ExecContext(ctx, takeSome+text+`)`, args...); err != nil {
+		return nil, err
+	}
+	rows, err := t.o.SQL.FetchAllContext(ctx, readSome+text+`)`, append([]any{token}, args[3:]...)...)
+	if err != nil {
+		return nil, err // what was taken is begun when its lease is over
+	}
+	if len(rows) < len(in) {
+		early, err := t.o.SQL.FetchAllContext(ctx, readEarly+text+`)`, args[3:]...)
+		if err != nil {
+			t.o.Log.Debug("tasks that came early are left to the reconciler", zap.Error(err))
+		}
+		rows = append(rows, early...)
+	}
+	byID := make(map[int64]*row, len(rows))
+	for _, found := range rows {
+		r, err := scan(found)
+		if err != nil {
+			return nil, err
+		}
+		byID[r.id] = r
+	}
+	out := make([]*row, len(in))
+	for i, c := range in {
+		out[i] = byID[c.id]
+		delete(byID, c.id) // brought twice: one run
+	}
+	return out, nil
+}
+
+// ending is how a run has ended.
+type ending struct {
+	row     *row
+	state   State // Waiting: it is tried again at runMS
+	runMS   int64
+	failed  bool
+	result  []byte
+	problem string
+}
+
+// What has ended is kept for so long, and for Keep if that is more.
+const (
+	keepArchived = 30 * 24 * time.Hour
+	keepRevoked  = 24 * time.Hour
+)
+
+var errClaimLost = errors.New("another worker has the task")
+
+// endRows writes ends, all in one transaction. It returns the state that each row has
+// then, -1 for one that another worker has.
+func (t *Tasks) endRows(ctx context.Context, in []ending) ([]State, error) {
+	out := make([]State, len(in))
+	err := t.o.SQL.TransactContext(ctx, func(_ context.Context, tx *store.Tx) error {
+		forgot, err := t.forgetRows(tx, in)
+		if err != nil {
+			return err
+		}
+		for i, e := range in {
+			out[i] = e.state
+			if forgot && e.forgotten() {
+				continue
+			}
+			if out[i], err = t.endRow(tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// forgotten: of a task that is done and not kept nothing stays.
+func (e *ending) forgotten() bool { return e.state == Done && e.row.keepMS == 0 }
+
+// forgetRows deletes the forgotten; all is false if not all of them were there as
+// they should be, and it cannot be told which.
+func (t *Tasks) forgetRows(tx *store.Tx, in []ending) (all bool, err error) {
+	var args []any
+	for i := range in {
+		if in[i].forgotten() {
+			args = append(args, in[i].row.id, in[i].row.claim)
+		}
+	}
+	n := len(args) / 2
+	if n == 0 {
+		return true, nil
+	}
+	size := 1
+	for size < n {
+		size *= 4
+	}
+	for len(args) < 2*size {
+		args = append(args, args[0], args[1])
+	}
+	result, err := tx.Exec(forgetTexts[size], args...)
+	return result.RowsAffected == int64(n), err
+}
+
+// forgetTexts are forgetSome for so many rows.
+var forgetTexts = func() map[int]string {
+	texts := make(map[int]string)
+	for size := 1; size <= 4*maxBatch; size *= 4 {
+		text := []byte(forgetSome)
+		for i := range size {
+			if i > 0 {
+				text = append(text, ` OR `...)
+			}
+			text = append(text, `id = ? AND claim = ?`...)
+		}
+		texts[size] = string(append(text, ')'))
+	}
+	return texts
+}()
+
+// endRow writes one end.
+func (t *Tasks) endRow(tx *store.Tx, e ending) (State, error) {
+	now := t.o.Clock()
+	r := e.row
+	keep := time.Duration(r.keepMS) * time.Millisecond
+	ended, failed := now.UnixMilli(), int64(0)
+	look := now.Add(max(keep, keepArchived)).UnixMilli()
+	switch e.state {
+	case Waiting:
+		ended, look = 0, e.runMS+handGrace.Milliseconds()
+	case Done:
+		look = now.Add(keep).UnixMilli()
+	}
+	if e.failed {
+		failed = 1
+	}
+	result, err := tx.Exec(endOne, int64(e.state), max(e.runMS, r.runMS), now.Add(max(keep, keepRevoked)).UnixMilli(), look,
+		failed, ended, e.result, []byte(e.problem), r.id, r.claim)
+	if err != nil || result.RowsAffected == 1 {
+		return e.state, err
+	}
+	if e.forgotten() {
+		return e.state, nil // forgetRows has deleted it, or another worker has it
+	}
+	return -1, nil
+}
+
+// finish writes the end of a run, however long SQL is away: until another worker may
+// have begun the task anew.
+func (t *Tasks) finish(r *run, e ending) {
+	r.ending.Store(true)
+	for {
+		state, err := t.ends.call(t.ctx, e)
+		switch {
+		case err == nil && state < 0:
+			t.o.Log.Warn("a task ended, but another worker has it by now", zap.Int64("task", r.id), zap.String("name", r.name))
+			return
+		case err == nil:
+			t.ended(r, e)
+			return
+		}
+		t.o.Log.Debug("the end of a task could not be written; it is tried again", zap.Int64("task", r.id), zap.Error(err))
+		pause := time.NewTimer(500 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case <-t.ctx.Done():
+			pause.Stop()
+			return // its lease will be over
+		}
+	}
+}
+
+// ended counts and logs what has become of a run, and hands over what is tried again.
+func (t *Tasks) ended(r *run, e ending) {
+	log := t.o.Log.With(zap.Int64("task", r.id), zap.String("name", r.name), zap.Int64("attempt", e.row.attempts))
+	switch {
+	case r.fateIs(errRevoked):
+		t.counts.revoked.Add(1)
+		log.Info("task revoked while it ran")
+	case e.state == Done:
+		t.counts.done.Add(1)
+	case e.state == Archived:
+		t.counts.failed.Add(1)
+		t.counts.archived.Add(1)
+		log.Error("task given up: it is kept in the archive", zap.String("problem", e.problem))
+	default:
+		t.counts.failed.Add(1)
+		log.Warn("task failed; it is tried again", zap.String("problem", e.problem), zap.Duration("in", time.Duration(e.runMS-t.o.Clock().UnixMilli())*time.Millisecond))
+		t.carrier.hand(delivery{id: r.id, attempt: e.row.attempts, queue: e.row.queue, runMS: e.runMS})
+	}
+}
+
+// putBackTime bounds putBack: the process wants to end.
+const putBackTime = time.Second
+
+// putBack makes the row of a run that was told to stop wait again, as if it had not
+// begun; what asynq has of it goes back to its queue when its server shuts down.
+func (t *Tasks) putBack(r *run) error {
+	ctx, cancel := context.WithTimeout(t.ctx, putBackTime)
+	defer cancel()
+	now := t.o.Clock().UnixMilli()
+	result, err := t.o.SQL.ExecContext(ctx, putBackOne, now, now+handGrace.Milliseconds(), r.id, r.claim)
+	if err == nil && result.RowsAffected == 0 {
+		err = errClaimLost
+	}
+	return err
+}

@@ -1,0 +1,181 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"go.uber.org/zap"
+
+	"gameserverd/internal/commit"
+	"gameserverd/internal/store"
+)
+
+// Options are what Tasks are made from.
+type Options struct {
+	SQL         *store.SQL
+	Group       *commit.Group
+	Redis       *store.Redis
+	Definitions []*Definition
+	Queues      map[string]int // weight by name; default is among them
+	Concurrency int            // tasks that run at once in this process
+	Schedules   []Schedule
+	CatchUp     time.Duration // how late a tick that was missed still runs
+	Parts       *Parts
+	Log         *zap.Logger
+	Clock       func() time.Time
+	Bus         BusHandler // what messages of other processes do here
+}
+
+// Tasks applies tasks, and runs them once Start was called. Make one with New, end it
+// with Stop, Drain and Close, in this order.
+type Tasks struct {
+	// immutable after New
+	o           Options
+	definitions map[string]*Definition
+	client      *asynq.Client
+	inspector   *asynq.Inspector
+	carrier     *carrier
+	claims      *batcher[claim, *row]
+	ends        *batcher[ending, State]
+	bus         *bus
+
+	// immutable after Start
+	server  *asynq.Server // nil: nothing runs here
+	started atomic.Bool
+
+	// any goroutine
+	mu        sync.Mutex
+	running   map[int64]*run  // by the task's row
+	ephemeral map[string]*run // by the task's id
+	stopOnce  sync.Once       // of Stop
+	stopped   chan struct{}   // closed when Stop has ended
+	counts    counts
+	schedules atomic.Pointer[[]Schedule]
+	nudge     chan struct{} // wakes the reconciler
+	ctx       context.Context
+	cancel    context.CancelFunc
+	loops     sync.WaitGroup
+}
+
+type counts struct {
+	applied, handed, done, failed, archived, revoked, lost, conflicts atomic.Int64
+}
+
+// Counters are what has happened since New. Any goroutine.
+type Counters struct {
+	Applied, Handed, Done, Failed, Archived, Revoked int64
+	Lost                                             int64 // runs whose worker was taken for dead
+}
+
+// Counters returns the counters. They are not all of one moment. Any goroutine.
+func (t *Tasks) Counters() Counters {
+	c := &t.counts
+	return Counters{c.applied.Load(), c.handed.Load(), c.done.Load(), c.failed.Load(), c.archived.Load(), c.revoked.Load(), c.lost.Load()}
+}
+
+// New makes Tasks that can apply; nothing is connected and nothing runs yet.
+func New(o Options) (*Tasks, error) {
+	t := &Tasks{
+		o: o, definitions: make(map[string]*Definition), running: make(map[int64]*run), ephemeral: make(map[string]*run),
+		stopped: make(chan struct{}), nudge: make(chan struct{}, 1),
+	}
+	for _, d := range o.Definitions {
+		if t.definitions[d.Name] != nil {
+			return nil, fmt.Errorf("tasks: there are two tasks %s", d.Name)
+		}
+		t.definitions[d.Name] = d
+	}
+	if _, ok := o.Queues[DefaultQueue]; !ok {
+		return nil, fmt.Errorf("tasks: there is no queue %q", DefaultQueue)
+	}
+	t.schedules.Store(&o.Schedules)
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	client := o.Redis.Client()
+	t.client = asynq.NewClientFromRedisClient(client)
+	t.inspector = asynq.NewInspectorFromRedisClient(client)
+	t.claims = newBatcher(t, "claim", t.takeRows)
+	t.ends = newBatcher(t, "end", t.endRows)
+	t.carrier = newCarrier(t)
+	t.bus = newBus(t)
+	return t, nil
+}
+
+// Start begins to hand over what is applied and to look after what was; with a
+// Concurrency it also runs tasks. The tables must be there. Once. Any goroutine but a
+// loop's.
+func (t *Tasks) Start() error {
+	t.started.Store(true)
+	t.loops.Go(t.carrier.run)
+	t.loops.Go(t.reconcile)
+	t.loops.Go(t.bus.run)
+	t.loops.Go(t.schedule)
+	if t.o.Concurrency == 0 {
+		return nil
+	}
+	t.loops.Go(t.claims.run)
+	t.loops.Go(t.ends.run)
+	t.loops.Go(t.renewLeases)
+	t.server = asynq.NewServerFromRedisClient(t.o.Redis.Client(), t.serverConfig())
+	if err := t.server.Start(asynq.HandlerFunc(t.process)); err != nil {
+		return fmt.Errorf("tasks: %w", err)
+	}
+	return nil
+}
+
+// Stop takes no more work; what runs goes on. It may block for half a second. Any
+// goroutine but a loop's.
+func (t *Tasks) Stop() {
+	t.stopOnce.Do(func() {
+		if t.server != nil {
+			t.server.Stop()
+		}
+		close(t.stopped)
+	})
+	<-t.stopped
+}
+
+// Drain waits for what runs until ctx ends; then it tells it to stop and hands it
+// back, so that another process begins it at once. It reports the tasks that were
+// handed back. Any goroutine but a loop's.
+func (t *Tasks) Drain(ctx context.Context) (handedBack []string) {
+	t.Stop()
+	if t.server != nil && t.started.Load() {
+		handedBack = t.awaitRuns(ctx)
+		t.shutServer()
+	}
+	return handedBack
+}
+
+// Close ends everything, whether it was drained or not; then nothing of it uses the
+// stores any more. ctx bounds it. Any goroutine but a loop's.
+func (t *Tasks) Close(ctx context.Context) error {
+	if t.started.Load() {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		t.Drain(over)
+	}
+	t.cancel()
+	ended := make(chan struct{})
+	go func() {
+		t.loops.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return errors.New("tasks: a store holds what is left of them")
+	}
+}
+
+// define finds the function of a task by its name.
+func (t *Tasks) define(name string) *Definition { return t.definitions[name] }
+
+// Definitions are the tasks there are, in the order in which they were given. Any
+// goroutine.
+func (t *Tasks) Definitions() []*Definition { return t.o.Definitions }
