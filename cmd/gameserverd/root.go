@@ -42,6 +42,8 @@ by the deadline, 130 interrupted.`,
 		newBackup(program),
 		newCtl(program),
 		newDoctor(),
+		newWorker(program),
+		newTasks(program),
 		newVersion(),
 		newMan(),
 	)

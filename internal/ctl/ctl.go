@@ -34,6 +34,7 @@ type Daemon struct {
 	Trace     func(uid uint64, sink func(Message)) (stop func(), err error)
 	SetLevel  func(level string) error // of the log
 	Reload    func() (Reloaded, error)
+	Tasks     Tasks
 }
 
 // Status is the answer of /status.

@@ -29,9 +29,10 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /loglevel", func(w http.ResponseWriter, _ *http.Request) { answer(w, Level{s.daemon.Status().LogLevel}) })
 	mux.HandleFunc("POST /loglevel", s.setLevel)
 	mux.HandleFunc("POST /reload", s.reload)
+	s.taskRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, &Error{string(wire.Unimplemented),
-			r.Method + " " + r.URL.Path + " is not served; there are GET /status /sessions /trace /loglevel and POST /kick /broadcast /drain /loglevel /reload"})
+			r.Method + " " + r.URL.Path + " is not served; there are GET /status /sessions /trace /loglevel /tasks /tasks/show and POST /kick /broadcast /drain /loglevel /reload /tasks/run /tasks/act"})
 	})
 	return mux
 }
@@ -181,6 +182,8 @@ func failed(w http.ResponseWriter, err error) {
 	}
 	status := http.StatusInternalServerError
 	switch e.Code {
+	case string(wire.NotFound):
+		status = http.StatusNotFound
 	case invalid, string(wire.FailedPrecondition):
 		status = http.StatusBadRequest
 	case unavailable, exhausted, string(wire.DeadlineExceeded), string(wire.Canceled):

@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"internal/ws":        {},
 	"internal/transport": {"internal/conn", "internal/loop", "internal/ws", "wire"},
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/ctl", "internal/future", "internal/game", "internal/gate",
-		"internal/handlers", "internal/handlers/", "internal/loop", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "internal/tasks", "internal/tasks/", "internal/transport", "wire"},
+		"internal/handlers", "internal/handlers/", "internal/loop", "internal/msgjson", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "internal/tasks", "internal/tasks/", "internal/transport", "wire"},
 	"internal/attack":  {"client", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
 	"internal/cli":     {"client", "internal/config", "internal/ctl", "internal/msgjson", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},

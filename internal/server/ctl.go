@@ -105,6 +105,7 @@ func (s *Server) ctlDaemon() ctl.Daemon {
 		Trace:     s.ctlTrace,
 		SetLevel:  s.setLevel,
 		Reload:    s.ctlReload,
+		Tasks:     s.ctlTasks(),
 	}
 }
 

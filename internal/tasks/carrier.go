@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -48,6 +49,9 @@ type carrier struct {
 	tasks     *Tasks
 	durable   chan delivery
 	ephemeral chan ephemeralDelivery
+
+	// any goroutine
+	timers atomic.Int64
 }
 
 type ephemeralDelivery struct {
@@ -57,11 +61,30 @@ type ephemeralDelivery struct {
 }
 
 func newCarrier(t *Tasks) *carrier {
-	return &carrier{t, make(chan delivery, carrierQueue), make(chan ephemeralDelivery, carrierQueue)}
+	return &carrier{tasks: t, durable: make(chan delivery, carrierQueue), ephemeral: make(chan ephemeralDelivery, carrierQueue)}
 }
+
+// What is to run soon waits here, to the millisecond, and not in asynq, which knows
+// seconds. If the process dies meanwhile the reconciler of another one finds it.
+const (
+	soon      = time.Minute
+	maxTimers = 20_000
+)
 
 // hand takes a delivery, or leaves it to the reconciler. Never blocks.
 func (c *carrier) hand(d delivery) {
+	if in := time.UnixMilli(d.runMS).Sub(c.tasks.o.Clock()); in > 0 && in < soon && c.timers.Load() < maxTimers {
+		c.timers.Add(1)
+		time.AfterFunc(in, func() {
+			c.timers.Add(-1)
+			c.push(d)
+		})
+		return
+	}
+	c.push(d)
+}
+
+func (c *carrier) push(d delivery) {
 	select {
 	case c.durable <- d:
 	default:
