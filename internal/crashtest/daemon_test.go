@@ -111,7 +111,21 @@ type daemon struct {
 // start starts a daemon and returns at once.
 func (in *installation) start() *daemon {
 	in.t.Helper()
-	d := &daemon{in: in, cmd: exec.Command(binary, "serve"), out: newOutput(), log: newOutput(), ended: make(chan struct{})}
+	return in.launch("serve")
+}
+
+// work starts a worker and waits until it takes tasks.
+func (in *installation) work() *daemon {
+	in.t.Helper()
+	d := in.launch("worker")
+	d.until(d.log, `("msg":"working")`)
+	return d
+}
+
+// launch starts a subcommand that goes on until it is killed.
+func (in *installation) launch(subcommand string) *daemon {
+	in.t.Helper()
+	d := &daemon{in: in, cmd: exec.Command(binary, subcommand), out: newOutput(), log: newOutput(), ended: make(chan struct{})}
 	d.cmd.Dir, d.cmd.Env = in.dir, in.env
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.log
 	if err := storetest.StartChild(d.cmd); err != nil {
