@@ -140,7 +140,7 @@ const deleteOverKey = `DELETE FROM tasks_keys WHERE unique_key = ? AND until_ms 
 // committed is told of each row that was stored, on whatever goroutine knows it.
 func (t *Tasks) committed(r *row) {
 	t.counts.applied.Add(1)
-	t.carrier.hand(delivery{id: r.id, attempt: r.attempts, queue: r.queue, runMS: r.runMS})
+	t.carrier.hand(delivery{id: r.id, queue: r.queue, runMS: r.runMS})
 }
 
 // inline runs a callback where the result is known; for what does not block.

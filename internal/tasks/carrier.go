@@ -18,18 +18,23 @@ import (
 	"gameserverd/wire"
 )
 
-// delivery is a durable task on its way to a worker. What is carried for the nth
-// attempt has an id of its own, so that what asynq still has of an attempt whose worker
-// died is not in the way of the next; within an attempt asynq takes it once, however
-// often it is handed over.
+// delivery is a durable task on its way to a worker. Each time that a row begins to
+// wait it has another run_ms, and what is carried another id: so what asynq still has of
+// a run whose worker died is not in the way of the next, and otherwise asynq takes it
+// once, however often it is handed over.
 type delivery struct {
-	id, attempt int64
-	queue       string
-	runMS       int64
+	id    int64
+	queue string
+	runMS int64
+	again int64 // not 0: one more than what asynq has, which nobody works on
 }
 
 func (d delivery) carrierID() string {
-	return strconv.FormatInt(d.id, 10) + "." + strconv.FormatInt(d.attempt, 10)
+	id := strconv.FormatInt(d.id, 10) + "." + strconv.FormatInt(d.runMS, 10)
+	if d.again != 0 {
+		id += "." + strconv.FormatInt(d.again, 10)
+	}
+	return id
 }
 
 // carrierTimeout is longer than any task: we have timeouts of our own.
@@ -107,7 +112,7 @@ func (c *carrier) run() {
 			for {
 				select {
 				case d := <-c.durable:
-					if err := c.deliver(c.tasks.ctx, d); err != nil {
+					if _, err := c.deliver(c.tasks.ctx, d); err != nil {
 						c.tasks.o.Log.Debug("a task could not be handed to redis; it is handed over again", zap.Int64("task", d.id), zap.Error(err))
 					}
 				case d := <-c.ephemeral:
@@ -121,22 +126,21 @@ func (c *carrier) run() {
 	workers.Wait()
 }
 
-// deliver hands d to asynq; that asynq has it already is no error.
-func (c *carrier) deliver(ctx context.Context, d delivery) error {
+// deliver hands d to asynq; fresh is false if asynq has it already.
+func (c *carrier) deliver(ctx context.Context, d delivery) (fresh bool, err error) {
 	payload := binary.BigEndian.AppendUint64(nil, uint64(d.id))
 	list := []asynq.Option{asynq.TaskID(d.carrierID()), asynq.Queue(d.queue), asynq.MaxRetry(carrierRetries), asynq.Timeout(carrierTimeout)}
 	if at := time.UnixMilli(d.runMS); at.After(c.tasks.o.Clock()) {
 		list = append(list, asynq.ProcessAt(ceilSecond(at)))
 	}
-	_, err := c.tasks.client.EnqueueContext(ctx, asynq.NewTask(durableType, payload), list...)
+	_, err = c.tasks.client.EnqueueContext(ctx, asynq.NewTask(durableType, payload), list...)
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
-		c.tasks.counts.conflicts.Add(1)
-		return nil
+		return false, nil
 	}
 	if err == nil {
 		c.tasks.counts.handed.Add(1)
 	}
-	return err
+	return err == nil, err
 }
 
 func (c *carrier) deliverEphemeral(ctx context.Context, d ephemeralDelivery) {

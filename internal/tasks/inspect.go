@@ -199,7 +199,7 @@ func (t *Tasks) Retry(ctx context.Context, id ID) error {
 	info, err := t.act(ctx, id, "archived or revoked", retryOne, now, now+handGrace.Milliseconds())
 	if err == nil {
 		n, _ := id.row()
-		t.carrier.hand(delivery{id: n, attempt: info.Attempts, queue: info.Queue, runMS: now})
+		t.carrier.hand(delivery{id: n, queue: info.Queue, runMS: now})
 	}
 	return err
 }

@@ -16,7 +16,7 @@ const (
 // renewLeases says of everything that runs here that it does, until Close; so it
 // learns what was revoked elsewhere, and what another worker has taken.
 func (t *Tasks) renewLeases() {
-	every := time.NewTicker(renewEvery)
+	every := time.NewTicker(t.o.Lease / 4)
 	defer every.Stop()
 	for {
 		select {
@@ -42,10 +42,10 @@ func (t *Tasks) renewLeases() {
 
 // renew renews leases and reads what has become of the rows.
 func (t *Tasks) renew(runs []*run) error {
-	until := t.o.Clock().Add(leaseTime).UnixMilli()
+	until := t.o.Clock().Add(t.o.Lease).UnixMilli()
 	args := make([]any, 0, len(runs))
 	for _, r := range runs {
-		// One by one: what runs for longer than renewEvery is rare.
+		// One by one: what runs for longer than that is rare.
 		if _, err := t.o.SQL.ExecContext(t.ctx, renewSome, until, r.claim, r.id); err != nil {
 			return err
 		}

@@ -24,11 +24,11 @@ const (
 
 // Statements. Index: tasks_look, but where another is named.
 const (
-	selectLooks = `SELECT id, attempts, queue, run_ms, look_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	selectLooks = `SELECT id, queue, run_ms, look_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	updateLook  = `UPDATE tasks SET look_ms = ? WHERE id = ? AND state = 0 AND look_ms = ?` // primary key
 	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
-	selectAll   = `SELECT id, attempts, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                             // primary key
+	selectAll   = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
 	selectEnded = `SELECT id FROM tasks WHERE state = ? AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	deleteEnded = `DELETE FROM tasks WHERE state >= 2 AND look_ms <= ? AND id IN (` // primary key
 	deleteKeys  = `DELETE FROM tasks_keys WHERE until_ms <= ?`                      // tasks_keys_until
@@ -43,7 +43,7 @@ func (t *Tasks) reconcile() {
 	defer every.Stop()
 	for {
 		if err := t.reconcileOnce(&state); err != nil {
-			state.notBefore = t.o.Clock().Add(leaseTime) // those who live renew their leases first
+			state.notBefore = t.o.Clock().Add(t.o.Lease) // those who live renew their leases first
 			t.o.Log.Debug("tasks are looked after later", zap.Error(err))
 		}
 		select {
@@ -123,10 +123,10 @@ func (t *Tasks) handAll() (handed int, err error) {
 		}
 		for _, found := range rows {
 			var d delivery
-			if err := found.Scan(&d.id, &d.attempt, &d.queue, &d.runMS); err != nil {
+			if err := found.Scan(&d.id, &d.queue, &d.runMS); err != nil {
 				return handed, err
 			}
-			if err := t.carrier.deliver(t.ctx, d); err != nil {
+			if _, err := t.carrier.deliver(t.ctx, d); err != nil {
 				return handed, err
 			}
 			after = d.id
@@ -148,7 +148,7 @@ func (t *Tasks) handAgain(now time.Time) error {
 	for _, found := range rows {
 		var d delivery
 		var look int64
-		if err := found.Scan(&d.id, &d.attempt, &d.queue, &d.runMS, &look); err != nil {
+		if err := found.Scan(&d.id, &d.queue, &d.runMS, &look); err != nil {
 			return err
 		}
 		waited := max(0, now.UnixMilli()-d.runMS)
@@ -156,17 +156,20 @@ func (t *Tasks) handAgain(now time.Time) error {
 		if _, err := t.o.SQL.ExecContext(t.ctx, updateLook, next, d.id, look); err != nil {
 			return err
 		}
-		if waited > (2*time.Minute).Milliseconds() && t.stuck(d) {
-			d.attempt |= 1 << 40 // under another id: asynq has given this one to somebody who is gone
+		fresh, err := t.carrier.deliver(t.ctx, d)
+		if err == nil && !fresh && t.stuck(d) {
+			d.again = now.UnixMilli()
+			_, err = t.carrier.deliver(t.ctx, d)
 		}
-		if err := t.carrier.deliver(t.ctx, d); err != nil {
+		if err != nil {
 			return nil // Redis is away; the epoch, or the next look, brings it
 		}
 	}
 	return nil
 }
 
-// stuck reports whether asynq has given d to a worker who has not taken its row.
+// stuck reports whether asynq has given d to a worker, who has not taken its row and so
+// is gone.
 func (t *Tasks) stuck(d delivery) bool {
 	info, err := t.inspector.GetTaskInfo(d.queue, d.carrierID())
 	return err == nil && info.State.String() != "pending" && info.State.String() != "scheduled"
@@ -174,15 +177,15 @@ func (t *Tasks) stuck(d delivery) bool {
 
 // takeOverDead makes the rows of workers wait again who have not renewed their leases.
 func (t *Tasks) takeOverDead(now time.Time) error {
-	rows, err := t.o.SQL.FetchAllContext(t.ctx, selectDead, now.Add(-takeOverAfter).UnixMilli())
+	rows, err := t.o.SQL.FetchAllContext(t.ctx, selectDead, now.Add(-t.o.Lease/3).UnixMilli())
 	if err != nil {
 		return err
 	}
 	for _, found := range rows {
 		var d delivery
-		var failures, look int64
+		var attempts, failures, look int64
 		var name string
-		if err := found.Scan(&d.id, &d.attempt, &failures, &d.queue, &name, &look); err != nil {
+		if err := found.Scan(&d.id, &attempts, &failures, &d.queue, &name, &look); err != nil {
 			return err
 		}
 		t.mu.Lock()
@@ -193,9 +196,9 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 		}
 		d.runMS = now.UnixMilli()
 		state, next, ended, problem := Waiting, d.runMS+handGrace.Milliseconds(), int64(0), ""
-		if d.attempt-failures > maxLost {
+		if attempts-failures > maxLost {
 			state, next, ended = Archived, now.Add(keepArchived).UnixMilli(), d.runMS
-			problem = fmt.Sprintf("%d workers died while they ran it", d.attempt-failures)
+			problem = fmt.Sprintf("%d workers died while they ran it", attempts-failures)
 		}
 		result, err := t.o.SQL.ExecContext(t.ctx, takeOver, int64(state), d.runMS, next, ended, []byte(problem), d.id, look)
 		if err != nil {
@@ -205,7 +208,7 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 			continue // another process was faster
 		}
 		t.counts.lost.Add(1)
-		log := t.o.Log.With(zap.Int64("task", d.id), zap.String("name", name), zap.Int64("attempt", d.attempt))
+		log := t.o.Log.With(zap.Int64("task", d.id), zap.String("name", name), zap.Int64("attempt", attempts))
 		if state == Archived {
 			log.Error("task given up: it is kept in the archive", zap.String("problem", problem))
 			continue

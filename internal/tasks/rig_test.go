@@ -37,7 +37,9 @@ type place struct {
 
 // eachPlace runs fn over SQLite with the embedded Redis, and over real servers.
 func eachPlace(t *testing.T, fn func(t *testing.T, p *place)) {
+	t.Parallel() // they wait more than they work
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		p := &place{t: t, driver: "sqlite", dsn: t.TempDir() + "/g.db", ran: make(map[string]int)}
 		server, err := embedded.Start(embedded.Options{Log: zap.NewNop()})
 		if err != nil {
@@ -48,7 +50,10 @@ func eachPlace(t *testing.T, fn func(t *testing.T, p *place)) {
 		p.migrate()
 		fn(t, p)
 	})
-	t.Run("servers", func(t *testing.T) { fn(t, onServers(t, storetest.MariaDB(t), storetest.Redis(t))) })
+	t.Run("servers", func(t *testing.T) {
+		t.Parallel()
+		fn(t, onServers(t, storetest.MariaDB(t), storetest.Redis(t)))
+	})
 }
 
 func onServers(t testing.TB, sql, redis *storetest.Server) *place {

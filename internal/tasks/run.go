@@ -31,6 +31,7 @@ type run struct {
 	id    int64 // of a durable one
 	claim int64
 	name  string
+	queue string
 	key   ID
 	stop  context.CancelCauseFunc
 

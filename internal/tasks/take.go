@@ -11,13 +11,10 @@ import (
 	"gameserverd/internal/store"
 )
 
-// leaseTime is how long a worker has a row after it last said so. It says so every
-// renewEvery; whoever finds a lease over by takeOverAfter takes its worker for dead.
-const (
-	leaseTime     = 15 * time.Second
-	renewEvery    = 4 * time.Second
-	takeOverAfter = 5 * time.Second // clocks differ
-)
+// defaultLease is how long a worker has a row after it last said so. It says so four
+// times as often; whoever finds a lease over by a third takes its worker for dead: the
+// clocks of machines differ.
+const defaultLease = 15 * time.Second
 
 // claim asks for a row.
 type claim struct{ id int64 }
@@ -39,7 +36,7 @@ func (t *Tasks) takeRows(ctx context.Context, in []claim) ([]*row, error) {
 	token := rand.Int64N(1<<62) + 1
 	now := t.o.Clock()
 	text, size := marks(len(in))
-	args := []any{token, now.Add(leaseTime).UnixMilli(), now.UnixMilli()}
+	args := []any{token, now.Add(t.o.Lease).UnixMilli(), now.UnixMilli()}
 	for _, c := range in {
 		args = append(args, c.id)
 	}
@@ -226,7 +223,7 @@ func (t *Tasks) ended(r *run, e ending) {
 	default:
 		t.counts.failed.Add(1)
 		log.Warn("task failed; it is tried again", zap.String("problem", e.problem), zap.Duration("in", time.Duration(e.runMS-t.o.Clock().UnixMilli())*time.Millisecond))
-		t.carrier.hand(delivery{id: r.id, attempt: e.row.attempts, queue: e.row.queue, runMS: e.runMS})
+		t.carrier.hand(delivery{id: r.id, queue: e.row.queue, runMS: e.runMS})
 	}
 }
 
@@ -234,7 +231,7 @@ func (t *Tasks) ended(r *run, e ending) {
 const putBackTime = time.Second
 
 // putBack makes the row of a run that was told to stop wait again, as if it had not
-// begun; what asynq has of it goes back to its queue when its server shuts down.
+// begun, and hands it over.
 func (t *Tasks) putBack(r *run) error {
 	ctx, cancel := context.WithTimeout(t.ctx, putBackTime)
 	defer cancel()
@@ -243,5 +240,9 @@ func (t *Tasks) putBack(r *run) error {
 	if err == nil && result.RowsAffected == 0 {
 		err = errClaimLost
 	}
+	if err != nil {
+		return err
+	}
+	_, err = t.carrier.deliver(ctx, delivery{id: r.id, queue: r.queue, runMS: now})
 	return err
 }

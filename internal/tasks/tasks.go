@@ -25,6 +25,7 @@ type Options struct {
 	Concurrency int            // tasks that run at once in this process
 	Schedules   []Schedule
 	CatchUp     time.Duration // how late a tick that was missed still runs
+	Lease       time.Duration // after which a worker that says nothing is taken for dead; 0: 15 s
 	Parts       *Parts
 	Log         *zap.Logger
 	Clock       func() time.Time
@@ -63,7 +64,7 @@ type Tasks struct {
 }
 
 type counts struct {
-	applied, handed, done, failed, archived, revoked, lost, conflicts atomic.Int64
+	applied, handed, done, failed, archived, revoked, lost atomic.Int64
 }
 
 // Counters are what has happened since New. Any goroutine.
@@ -80,6 +81,9 @@ func (t *Tasks) Counters() Counters {
 
 // New makes Tasks that can apply; nothing is connected and nothing runs yet.
 func New(o Options) (*Tasks, error) {
+	if o.Lease == 0 {
+		o.Lease = defaultLease
+	}
 	t := &Tasks{
 		o: o, definitions: make(map[string]*Definition), running: make(map[int64]*run), ephemeral: make(map[string]*run),
 		stopped: make(chan struct{}), nudge: make(chan struct{}, 1),

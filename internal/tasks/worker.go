@@ -91,7 +91,7 @@ func (t *Tasks) processDurable(id int64) error {
 func (t *Tasks) runDurable(taken *row) {
 	ctx, stop := context.WithCancelCause(t.ctx)
 	defer stop(nil)
-	r := &run{id: taken.id, claim: taken.claim, name: taken.name, key: durableID(taken.id), stop: stop}
+	r := &run{id: taken.id, claim: taken.claim, name: taken.name, queue: taken.queue, key: durableID(taken.id), stop: stop}
 	t.mu.Lock()
 	t.running[r.id] = r
 	t.mu.Unlock()
