@@ -139,6 +139,7 @@ func (g *generator) readTask(a *taskArea, decl *ast.FuncDecl, read map[token.Pos
 	vars := sig.Params()
 	if vars.Len() == 0 || !g.isTaskCall(vars.At(0).Type()) {
 		if vars.Len() > 0 && g.isNamed(vars.At(0).Type(), g.tasksPath(), "Call") {
+			g.readTaskDirectives(new(task), decl.Doc, read)
 			g.problem(fn.Pos(), fmt.Sprintf("%s takes a tasks.Call: a task takes a pointer, *tasks.Call", fn.Name()))
 			return
 		}
