@@ -47,7 +47,7 @@ func (s *Server) drain(why string) Report {
 	s.peers.Drain(drainTimes(deadline, s.peers.Connections()))
 	_, late := stopped.Wait(ctx)
 	quiet := s.peers.Quiet(ctx)
-	s.drainTasks(ctx)
+	s.drainTasks(ctx, began.Add(deadline-deadline/10))
 	if late != nil || quiet != nil || s.pool.Drain(ctx) != nil || settle(ctx, s.loops) != nil {
 		left := s.cut()
 		report.Clean, report.Abandoned = left.None(), left.Calls

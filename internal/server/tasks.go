@@ -114,8 +114,11 @@ func newSchedules(cfg *config.Config) (list []tasks.Schedule, problems config.Pr
 // depthTime is how long Redis may take to tell what waits.
 const depthTime = 100 * time.Millisecond
 
-// drainTasks is step 6 of the drain.
-func (s *Server) drainTasks(ctx context.Context) {
+// drainTasks is step 6 of the drain. What runs may do so until a time that leaves some of
+// the deadline to what comes after it.
+func (s *Server) drainTasks(ctx context.Context, until time.Time) {
+	ctx, end := context.WithDeadline(ctx, until)
+	defer end()
 	soon, cancel := context.WithTimeout(ctx, depthTime)
 	s.tasks.LogDepths(soon, s.log)
 	cancel()

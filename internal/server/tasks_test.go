@@ -1,0 +1,187 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gameserverd/client"
+	"gameserverd/internal/config"
+	"gameserverd/internal/handlers"
+	"gameserverd/internal/players"
+	"gameserverd/internal/rpc"
+	"gameserverd/internal/tasks"
+	"gameserverd/wire"
+)
+
+// noted is a task that counts its runs and waits for an end, of its own or of its call.
+func noted(runs *atomic.Int64, wait chan struct{}) *tasks.Definition {
+	return &tasks.Definition{Name: "test.noted", Params: []string{"uid uint64"}, Retries: 0, Bind: func(args []byte) (func(*tasks.Call) ([]byte, error), error) {
+		var uid uint64
+		if err := tasks.Decode("test.noted", args, tasks.Arg{Name: "uid", Into: &uid}); err != nil {
+			return nil, err
+		}
+		return func(c *tasks.Call) ([]byte, error) {
+			runs.Add(1)
+			if err := c.Push(uid, "test.ran", c.Key()); err != nil {
+				return nil, err
+			}
+			select {
+			case <-wait:
+				return nil, nil
+			case <-c.Done():
+				return nil, c.Err()
+			}
+		}, nil
+	}}
+}
+
+// buying has one method, which pays and applies the task, both or neither.
+func buying(def *tasks.Definition) func(*handlers.Parts) []rpc.Method {
+	return func(p *handlers.Parts) []rpc.Method {
+		return []rpc.Method{{Name: "test.buy", Params: []rpc.Param{{Name: "gold"}}, Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
+			gold, err := a.Int64("gold")
+			if err != nil {
+				return nil, err
+			}
+			f := players.Change(p.Players, c.UID(), func(d *players.Draft) (string, error) {
+				r, err := tasks.Write(p.Tasks, d, tasks.Make[struct{}](def, c.UID()))
+				if err != nil {
+					return "", err
+				}
+				after, err := d.Player().Pay(gold)
+				if err != nil {
+					return "", err
+				}
+				d.SetPlayer(after)
+				return string(r.ID), nil
+			})
+			return rpc.Await(f, func(out []byte, id string) ([]byte, error) { return wire.AppendString(out, id), nil }), nil
+		}}}
+	}
+}
+
+func TestTaskIsAppliedWithAPlayersChangeOrNeither(t *testing.T) {
+	var runs atomic.Int64
+	ended := make(chan struct{})
+	close(ended)
+	def := noted(&runs, ended)
+	s := startWith(t, testConfig(t.TempDir()), Options{Tasks: []*tasks.Definition{def}, Areas: buying(def)})
+	c := s.login(7)
+	ran := make(chan string, 10)
+	client.On(c, "test.ran", func(_ context.Context, p struct{ Key string }) { ran <- p.Key })
+	var e *wire.Error
+	if err := c.Call(testContext(t), "test.buy", nil, 1000); !errors.As(err, &e) || e.Code != wire.FailedPrecondition {
+		t.Errorf("too dear: %v", err)
+	}
+	var id string
+	if err := c.Call(testContext(t), "test.buy", &id, 30); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case key := <-ran:
+		if key != "task:"+id {
+			t.Errorf("task %q ran, want %s", key, id)
+		}
+	case <-testContext(t).Done():
+		t.Fatal("the task did not run")
+	}
+	if n := runs.Load(); n != 1 {
+		t.Errorf("%d runs", n)
+	}
+}
+
+func TestDailyRewardOnceForThoseWhoAreOnlineAndThoseWhoAreNot(t *testing.T) {
+	s := start(t, testConfig(t.TempDir()), nil)
+	offline := s.login(8)
+	offline.Close()
+	c := s.login(7)
+	arrived := make(chan string, 10)
+	client.On(c, "mail.arrived", func(_ context.Context, p struct {
+		ID    int64
+		Title string
+	}) {
+		arrived <- p.Title
+	})
+	args, err := wire.AppendAny(nil, []any{"2026-11-23", time.Now().Add(-time.Hour).UnixMilli()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		id, err := s.tasks.RunNow(testContext(t), "reward.daily", args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "done", func() bool {
+			info, err := s.tasks.Show(testContext(t), id)
+			return err == nil && info.State == "done"
+		})
+	}
+	select {
+	case title := <-arrived:
+		if title != "Daily reward" {
+			t.Errorf("arrived %q", title)
+		}
+	case <-testContext(t).Done():
+		t.Fatal("the player was not told")
+	}
+	for _, c := range []*client.Client{c, s.login(8)} {
+		var list []struct {
+			Gold int64 `msgpack:"gold"`
+		}
+		if err := c.Call(testContext(t), "mail.list", &list); err != nil || len(list) != 1 || list[0].Gold != 50 {
+			t.Errorf("mails %v: %v", list, err)
+		}
+	}
+	if len(arrived) != 0 {
+		t.Error("the player was told twice")
+	}
+}
+
+func TestDrainHandsTasksBackAndTheNextDaemonRunsThem(t *testing.T) {
+	var runs atomic.Int64
+	never, dir := make(chan struct{}), t.TempDir()
+	def := noted(&runs, never)
+	cfg := testConfig(dir)
+	cfg.Shutdown.Deadline = 500 * time.Millisecond
+	s := startWith(t, cfg, Options{Tasks: []*tasks.Definition{def}})
+	eventually(t, "serving", func() bool { ok, _ := s.Ready(); return ok })
+	receipt, err := tasks.Apply(s.tasks, tasks.Make[struct{}](def, uint64(7)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it runs", func() bool { return runs.Load() == 1 })
+	if report := s.drain(); !report.Clean {
+		t.Errorf("the drain was cut: %+v", report)
+	}
+	var handedBack bool
+	for _, e := range s.logs.All() {
+		handedBack = handedBack || e.Message == "task handed back" && strings.Contains(e.ContextMap()["task"].(string), string(receipt.ID))
+	}
+	if !handedBack {
+		t.Errorf("no task was handed back: %v", s.logs.All())
+	}
+	ended := make(chan struct{})
+	close(ended)
+	startWith(t, testConfig(dir), Options{Tasks: []*tasks.Definition{noted(&runs, ended)}})
+	eventually(t, "the next daemon runs it", func() bool { return runs.Load() == 2 })
+}
+
+func TestWrongSchedulesAreNamed(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Game.DailyReward.At = "21:00"
+	cfg.Tasks.Schedules = []string{"reward.nightly=@daily", "reward.daily=@daily", "reward.daily=0_25_*_*_*"}
+	err := Check(cfg, nil)
+	var problems config.Problems
+	if !errors.As(err, &problems) || len(problems) != 3 {
+		t.Fatalf("problems: %v", err)
+	}
+	for i, want := range []string{`no task "reward.nightly"`, "a schedule can give it nothing, or its tick", "minute hour day month weekday"} {
+		if got := problems[i].String(); !strings.Contains(got, want) {
+			t.Errorf("problem %d: %s, want %s", i, got, want)
+		}
+	}
+}
