@@ -47,7 +47,7 @@ func TestMigrateCopyOfADaemonsDatabase(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, d.err)
 	}
 
-	if out, _ := migrate(0, "up", "--config", newFile); out != "applied 0001_players\nsecond.db is at version 1\n" {
+	if out, _ := migrate(0, "up", "--config", newFile); out != "applied 0001_players\napplied 0002_tasks\nsecond.db is at version 2\n" {
 		t.Errorf("up: %q", out)
 	}
 	out, errText := migrate(0, "copy", "--json", "--from", oldFile, "--to", newFile)

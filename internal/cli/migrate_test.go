@@ -95,17 +95,17 @@ func TestMigrateUpAndStatus(t *testing.T) {
 		}
 		ctx := migrateContext(t)
 		err := m.Up(ctx, d)
-		want("up", `^applied 0001_players\n`+place+` is at version 1\n$`, err)
+		want("up", `^applied 0001_players\napplied 0002_tasks\n`+place+` is at version 2\n$`, err)
 		if log := m.err.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "migration applied") {
 			t.Errorf("logged %q", log)
 		}
 		err = m.Up(ctx, d)
-		want("again", `^`+place+` is at version 1, nothing was to be done\n$`, err)
+		want("again", `^`+place+` is at version 2, nothing was to be done\n$`, err)
 		err = m.Status(ctx, d)
-		want("status", `^VERSION  MIGRATION     APPLIED\n1        0001_players  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n$`, err)
+		want("status", `^VERSION  MIGRATION     APPLIED\n1        0001_players  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n2        0002_tasks    \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n$`, err)
 		run(t, d, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`, `UPDATE goose_db_version SET is_applied = 0 WHERE version_id = 1`)
 		err = m.Status(ctx, d)
-		want("status of a newer one", `\n1        0001_players            no\n99       of a newer gameserverd  \d{4}`, err)
+		want("status of a newer one", `\n1        0001_players            no\n2        0002_tasks              no\n99       of a newer gameserverd  \d{4}`, err)
 
 		m.JSON = true
 		var status struct {
@@ -138,7 +138,7 @@ func TestMigrateCopy(t *testing.T) {
 		if err := m.Copy(migrateContext(t), from, to); err != nil {
 			t.Fatal(err)
 		}
-		want := "TABLE    ROWS\nplayers  2\nnames    1\nsaves    0\nmail     0\nclaims   0\nranks    1\n" +
+		want := "TABLE        ROWS\nplayers      2\nnames        1\nsaves        0\nmail         0\nclaims       0\nranks        1\ntasks        0\ntasks_keys   0\ntasks_ticks  0\n" +
 			"copied and compared: 4 rows from " + from.Config.SQLPlace() + " to " + to.Config.SQLPlace() + "\n"
 		if out := m.printed(); out != want {
 			t.Errorf("printed\n%s, want\n%s", out, want)
@@ -178,7 +178,7 @@ func TestMigrateCopyForPrograms(t *testing.T) {
 			Rows  int64
 		}
 	}
-	if err := json.Unmarshal(m.out.Bytes(), &got); err != nil || got.From != from.Config.SQLPlace() || got.To != to.Config.SQLPlace() || got.Rows != 1 || len(got.Tables) != 6 || got.Tables[1].Rows != 1 {
+	if err := json.Unmarshal(m.out.Bytes(), &got); err != nil || got.From != from.Config.SQLPlace() || got.To != to.Config.SQLPlace() || got.Rows != 1 || len(got.Tables) != 9 || got.Tables[1].Rows != 1 {
 		t.Errorf("%v: %s", err, m.out.String())
 	}
 	if log := m.err.String(); !strings.Contains(log, "\r\x1b[Knames: 1 of 1 rows\r") || !strings.HasSuffix(log, "\r\x1b[K") {
@@ -242,7 +242,7 @@ func TestMigrateHints(t *testing.T) {
 		{"no file to copy", m.Copy(ctx, missing, made("new.yaml")), `^there is no database at \S+\nhint: gs migrate up --config the.yaml makes one`},
 		{"no server", m.Status(ctx, without), `refused\nhint: is the server running\? store.sql.dsn is u:\*\*\*@tcp\(127.0.0.1:1\)/db$`},
 		{"no server to copy to", m.Copy(ctx, old, without), `^target: .*refused\nhint: is the server running\? store.sql.dsn is u:\*\*\*@tcp`},
-		{"newer", m.Up(ctx, newer), `made by a newer gameserverd: it has version 99, this one knows up to 1\nhint: use the gameserverd that`},
+		{"newer", m.Up(ctx, newer), `made by a newer gameserverd: it has version 99, this one knows up to 2\nhint: use the gameserverd that`},
 		{"unfinished", m.Up(ctx, broken), `holds only a part\nhint: run the copy again, it begins anew: gs migrate copy --from OLD.yaml --to new.yaml$`},
 		{"unfinished source", m.Copy(ctx, broken, old), `^source: .*part\nhint: an earlier copy into it broke, or --from and --to`},
 		{"daemon runs", m.Up(ctx, running), `is in use by process \d+\nhint: a gameserverd runs with that data_dir; stop it first$`},

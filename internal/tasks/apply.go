@@ -87,8 +87,12 @@ func (t *Tasks) newRow(j *job, list []Option) (*row, options, error) {
 		return nil, o, err
 	}
 	now := t.o.Clock()
+	runMS := now.UnixMilli()
+	if o.at.After(now) {
+		runMS = ceilMS(o.at)
+	}
 	return &row{
-		id: newID(now), name: j.def.Name, queue: o.queue, args: j.args, runMS: ceilMS(o.at), retries: int64(o.retries),
+		id: t.ids.next(now), name: j.def.Name, queue: o.queue, args: j.args, runMS: runMS, retries: int64(o.retries),
 		backoffMS: o.backoff.Milliseconds(), timeoutMS: o.timeout.Milliseconds(), keepMS: o.keep.Milliseconds(), createdMS: now.UnixMilli(),
 	}, o, nil
 }

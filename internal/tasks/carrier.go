@@ -45,18 +45,22 @@ const carrierRetries = 1 << 30
 
 const (
 	carrierWorkers = 4
-	carrierQueue   = 16384 // deliveries that wait for Redis; one more is left to the reconciler
+	carrierQueue   = 1 << 20 // deliveries that wait for Redis, of 48 bytes; one more is left to the reconciler
+	ephemeralQueue = 16384   // ephemeral tasks that do; one more is refused
+	carrierStep    = 64      // deliveries that one worker takes at once
 )
 
 // carrier hands to asynq what was committed, away from the loops.
 type carrier struct {
 	// immutable after newCarrier
 	tasks     *Tasks
-	durable   chan delivery
+	wake      chan struct{} // one value when something may wait
 	ephemeral chan ephemeralDelivery
 
 	// any goroutine
 	timers atomic.Int64
+	mu     sync.Mutex // guards waits
+	waits  []delivery
 }
 
 type ephemeralDelivery struct {
@@ -66,7 +70,7 @@ type ephemeralDelivery struct {
 }
 
 func newCarrier(t *Tasks) *carrier {
-	return &carrier{tasks: t, durable: make(chan delivery, carrierQueue), ephemeral: make(chan ephemeralDelivery, carrierQueue)}
+	return &carrier{tasks: t, wake: make(chan struct{}, 1), ephemeral: make(chan ephemeralDelivery, ephemeralQueue)}
 }
 
 // What is to run soon waits here, to the millisecond, and not in asynq, which knows
@@ -90,10 +94,33 @@ func (c *carrier) hand(d delivery) {
 }
 
 func (c *carrier) push(d delivery) {
+	c.mu.Lock()
+	if len(c.waits) < carrierQueue {
+		c.waits = append(c.waits, d)
+	}
+	c.mu.Unlock()
+	c.signal()
+}
+
+func (c *carrier) signal() {
 	select {
-	case c.durable <- d:
+	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// take takes the next deliveries, into a buffer of the caller's.
+func (c *carrier) take(into []delivery) []delivery {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(carrierStep, len(c.waits))
+	into = append(into[:0], c.waits[:n]...)
+	if c.waits = c.waits[n:]; len(c.waits) == 0 {
+		c.waits = nil
+	} else {
+		c.signal() // for another worker
+	}
+	return into
 }
 
 func (c *carrier) enqueueEphemeral(payload []byte, o options, out *future.Future[ID]) bool {
@@ -109,11 +136,15 @@ func (c *carrier) run() {
 	var workers sync.WaitGroup
 	for range carrierWorkers {
 		workers.Go(func() {
+			var some []delivery
 			for {
 				select {
-				case d := <-c.durable:
-					if _, err := c.deliver(c.tasks.ctx, d); err != nil {
-						c.tasks.o.Log.Debug("a task could not be handed to redis; it is handed over again", zap.Int64("task", d.id), zap.Error(err))
+				case <-c.wake:
+					some = c.take(some)
+					for _, d := range some {
+						if _, err := c.deliver(c.tasks.ctx, d); err != nil {
+							c.tasks.o.Log.Debug("a task could not be handed to redis; it is handed over again", zap.Int64("task", d.id), zap.Error(err))
+						}
 					}
 				case d := <-c.ephemeral:
 					c.deliverEphemeral(c.tasks.ctx, d)

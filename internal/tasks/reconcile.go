@@ -12,6 +12,8 @@ import (
 const (
 	reconcileEvery = 2 * time.Second
 	lookStep       = 500 // rows of one step
+	maxLooks       = 20  // steps at once
+	maxLookAfter   = time.Hour
 	// epochKey says which Redis this is: one that was emptied or replaced has none, or
 	// another.
 	epochKey = "gameserverd:tasks:epoch"
@@ -24,8 +26,8 @@ const (
 
 // Statements. Index: tasks_look, but where another is named.
 const (
-	selectLooks = `SELECT id, queue, run_ms, look_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	updateLook  = `UPDATE tasks SET look_ms = ? WHERE id = ? AND state = 0 AND look_ms = ?` // primary key
+	selectLooks = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
 	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
 	selectAll   = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
@@ -141,29 +143,52 @@ func (t *Tasks) handAll() (handed int, err error) {
 // handAgain hands over what waits longer than it should: the longer it does, the less
 // often. A long queue in Redis is no loss, and asynq takes nothing twice.
 func (t *Tasks) handAgain(now time.Time) error {
-	rows, err := t.o.SQL.FetchAllContext(t.ctx, selectLooks, now.UnixMilli())
-	if err != nil {
-		return err
+	for range maxLooks {
+		rows, err := t.o.SQL.FetchAllContext(t.ctx, selectLooks, now.UnixMilli())
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		list := make([]delivery, len(rows))
+		waited := handGrace.Milliseconds()
+		for i, found := range rows {
+			if err := found.Scan(&list[i].id, &list[i].queue, &list[i].runMS); err != nil {
+				return err
+			}
+			waited = max(waited, now.UnixMilli()-list[i].runMS)
+		}
+		if err := t.lookLater(list, now.UnixMilli(), now.UnixMilli()+min(waited, maxLookAfter.Milliseconds())); err != nil {
+			return err
+		}
+		for _, d := range list {
+			fresh, err := t.carrier.deliver(t.ctx, d)
+			if err == nil && !fresh && t.stuck(d) {
+				d.again = now.UnixMilli()
+				_, err = t.carrier.deliver(t.ctx, d)
+			}
+			if err != nil {
+				return nil // Redis is away; the epoch, or the next look, brings it
+			}
+		}
+		if len(rows) < lookStep {
+			return nil
+		}
 	}
-	for _, found := range rows {
-		var d delivery
-		var look int64
-		if err := found.Scan(&d.id, &d.queue, &d.runMS, &look); err != nil {
+	return nil
+}
+
+// lookLater sets when the rows of list are looked at again.
+func (t *Tasks) lookLater(list []delivery, now, next int64) error {
+	for len(list) > 0 {
+		n := min(len(list), maxBatch)
+		args := []any{next, now}
+		for _, d := range list[:n] {
+			args = append(args, d.id)
+		}
+		text, size := marks(n)
+		if _, err := t.o.SQL.ExecContext(t.ctx, updateLooks+text+`)`, fill(args, 2, size)...); err != nil {
 			return err
 		}
-		waited := max(0, now.UnixMilli()-d.runMS)
-		next := now.UnixMilli() + min(max(waited, handGrace.Milliseconds()), (10*time.Minute).Milliseconds())
-		if _, err := t.o.SQL.ExecContext(t.ctx, updateLook, next, d.id, look); err != nil {
-			return err
-		}
-		fresh, err := t.carrier.deliver(t.ctx, d)
-		if err == nil && !fresh && t.stuck(d) {
-			d.again = now.UnixMilli()
-			_, err = t.carrier.deliver(t.ctx, d)
-		}
-		if err != nil {
-			return nil // Redis is away; the epoch, or the next look, brings it
-		}
+		list = list[n:]
 	}
 	return nil
 }

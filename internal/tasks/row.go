@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"gameserverd/internal/commit"
@@ -52,9 +53,32 @@ type row struct {
 	claim                                 int64 // of a row that was taken
 }
 
-// newID is for a row made at now: 43 bits of milliseconds and 20 random ones, so that
-// rows made together lie together.
-func newID(now time.Time) int64 { return now.UnixMilli()<<20 | rand.Int64N(1<<20) }
+// ids makes the ids of rows: 41 bits of milliseconds since 2026, 10 bits that are this
+// process's, at random, and a count of 12. So none comes twice in a process; two
+// processes make the same one if they have the same bits, in the same millisecond, with
+// the same count: the change fails then, and is no worse than one that was never begun.
+type ids struct {
+	mu   sync.Mutex // guards last
+	last int64      // milliseconds and count, without the process's bits
+	own  int64
+}
+
+const (
+	idEpoch   = 1767225600000 // 2026-01-01, in milliseconds
+	ownBits   = 10
+	countBits = 12
+)
+
+func newIDs() *ids { return &ids{own: rand.Int64N(1 << ownBits)} }
+
+// next is the id of a row made at now; later ones are greater.
+func (i *ids) next(now time.Time) int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	// The count begins at random, so that two processes with the same bits seldom meet.
+	i.last = max(i.last+1, (now.UnixMilli()-idEpoch)<<countBits|rand.Int64N(1<<(countBits-1)))
+	return i.last>>countBits<<(ownBits+countBits) | i.own<<countBits | i.last&(1<<countBits-1)
+}
 
 func (r *row) insert() commit.Row {
 	return commit.Row{Op: commit.Insert, Table: tasksTable, Values: []any{

@@ -44,6 +44,7 @@ type Tasks struct {
 	claims      *batcher[claim, *row]
 	ends        *batcher[ending, State]
 	bus         *bus
+	ids         *ids
 
 	// immutable after Start
 	server  *asynq.Server // nil: nothing runs here
@@ -106,6 +107,7 @@ func New(o Options) (*Tasks, error) {
 	t.ends = newBatcher(t, "end", t.endRows)
 	t.carrier = newCarrier(t)
 	t.bus = newBus(t)
+	t.ids = newIDs()
 	return t, nil
 }
 

@@ -228,3 +228,19 @@ func TestEphemeral(t *testing.T) {
 		}
 	})
 }
+
+func TestIDsAreNeverTheSame(t *testing.T) {
+	i := newIDs()
+	now := time.Now()
+	last := int64(0)
+	for n := range 200_000 {
+		if n%5000 == 0 {
+			now = now.Add(time.Duration(n%3-1) * time.Millisecond) // also backwards
+		}
+		if id := i.next(now); id <= last {
+			t.Fatalf("%d after %d", id, last)
+		} else {
+			last = id
+		}
+	}
+}
