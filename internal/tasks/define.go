@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"gameserverd/internal/game"
 	"gameserverd/internal/players"
 	"gameserverd/internal/store"
 	"gameserverd/wire"
@@ -80,6 +81,13 @@ type Call struct {
 // Key is what to be idempotent by: the same each time this task runs, and of no
 // other task. With it as the source of a mail, the mail is sent once.
 func (c *Call) Key() string { return "task:" + string(c.ID) }
+
+// Mail is a mail with gold in it, sent now, which can be claimed for as long as the
+// configuration says.
+func (c *Call) Mail(title string, gold int64) game.Mail {
+	now := c.Clock()
+	return game.Mail{Title: title, Gold: gold, SentMS: now.UnixMilli(), ExpiresMS: now.Add(c.Game().MailTTL).UnixMilli()}
+}
 
 // ID names a task: a durable one by the number of its row, an ephemeral one by "e"
 // and random letters.

@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"gameserverd/internal/future"
-	"gameserverd/internal/game"
 	"gameserverd/internal/tasks"
 )
 
@@ -47,8 +46,8 @@ const lowestUID = -1 << 63
 //task:retries 50
 //task:timeout 12h
 func Daily(c *tasks.Call, day string, sinceMS int64) error {
-	settings := c.Game()
-	if settings.DailyGold == 0 {
+	gold := c.Game().DailyGold
+	if gold == 0 {
 		return nil
 	}
 	source := "daily reward " + day
@@ -59,15 +58,12 @@ func Daily(c *tasks.Call, day string, sinceMS int64) error {
 		if err != nil {
 			return err
 		}
-		now := c.Clock()
 		var stored []*future.Future[bool]
 		for _, row := range found {
 			if err := row.Scan(&after); err != nil {
 				return err
 			}
-			stored = append(stored, c.Players.SendMail(uint64(after), game.Mail{
-				Title: "Daily reward", Gold: settings.DailyGold, SentMS: now.UnixMilli(), ExpiresMS: now.Add(settings.MailTTL).UnixMilli(),
-			}, source))
+			stored = append(stored, c.Players.SendMail(uint64(after), c.Mail("Daily reward", gold), source))
 		}
 		for _, f := range stored {
 			fresh, err := f.Wait(c)
