@@ -154,7 +154,6 @@ func (inline) AddCallback(fn func()) bool { fn(); return true }
 
 // envelope is an ephemeral task as Redis has it.
 type envelope struct {
-	_msgpack  struct{} `msgpack:",as_array"`
 	Name      string
 	Args      []byte
 	RunMS     int64

@@ -205,9 +205,7 @@ func (p *place) definitions() []*Definition {
 	}
 	poison := func(_ *Call, s string) (string, error) {
 		p.note(s)
-		var none map[string]int
-		none["x"] = 1
-		return "", nil
+		return s[:len(s)+p.times(s)], nil
 	}
 	return []*Definition{
 		one("test.double", false, double), one("test.fail", false, fail), one("test.wait", false, wait), one("test.poison", false, poison),
