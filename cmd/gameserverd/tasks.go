@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gameserverd/internal/cli"
-	"gameserverd/internal/config"
 )
 
 func newTasks(program string) *cobra.Command {
@@ -31,7 +30,7 @@ database, whichever process runs them. docs/tasks.md says what the states mean.`
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.Socket, "socket", "", "the daemon's socket (default ctl.sock in data_dir)")
-	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir (default "+config.DefaultFile+" if it is there)")
+	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir ("+toolDefault+")")
 	flags.BoolVar(&f.JSON, "json", false, "print JSON")
 	cmd.MarkFlagsMutuallyExclusive("socket", "config")
 	one := func(args []string) error {
