@@ -40,6 +40,7 @@ func TestCtlStatusAndSessions(t *testing.T) {
 	if err := c.Call(testContext(t), "room.join", nil, "lobby"); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the second connection is accepted", func() bool { return s.ctlStatus().Connections == 2 })
 	st := s.ctlStatus()
 	if !st.Ready || st.PID != os.Getpid() || st.Connections != 2 || st.Online != 1 || st.Loops != 3 || st.MaxConnections < 1 ||
 		st.LogLevel != "info" || st.ResidentBytes == 0 || st.HeapBytes == 0 || len(st.Stores) != 2 || !st.Stores[0].Up || st.Drain != nil {
