@@ -315,7 +315,7 @@ func TestUpWaitsForTheLock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(limited(t), 3*lockPoll)
+		ctx, cancel := context.WithTimeout(limited(t), max(3*lockPoll, 2*time.Second)) // time to connect, too
 		defer cancel()
 		if _, err := Up(ctx, second, zap.NewNop()); !errors.Is(err, errLocked) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("with the lock taken: %v", err)
