@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	_ "time/tzdata" // zones of schedules and of the daily reward, also where the machine has none
 
 	"gameserverd/internal/cli"
 )
