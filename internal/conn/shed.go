@@ -16,9 +16,10 @@ func (r *record) sheddable() bool {
 
 // Shed closes connections as SlowConsumer, those with the most unsent output
 // first, until this Set's share of want bytes is given back; of is how many bytes
-// of output all Sets have together. It looks at the connections that have output
-// waiting twice. It returns how many it has closed. Loop only.
-func (s *Set) Shed(want, of int) (closed int) {
+// of output all Sets have together. Who has fewer than least stays, though nobody
+// of this Set has more. It looks at the connections that have output waiting twice.
+// It returns how many it has closed. Loop only.
+func (s *Set) Shed(want, of, least int) (closed int) {
 	s.check("Shed")
 	mine := 0
 	for i := s.owing; i != none; i = s.at(i).next {
@@ -28,14 +29,14 @@ func (s *Set) Shed(want, of int) (closed int) {
 		return 0
 	}
 	share := float64(want) * min(1, float64(mine)/float64(max(of, 1)))
-	return s.shed(max(int64(share), 1))
+	return s.shed(max(int64(share), 1), least)
 }
 
 // shed closes connections until so many bytes are given back.
-func (s *Set) shed(bytes int64) (closed int) {
+func (s *Set) shed(bytes int64, least int) (closed int) {
 	var all census.Census
 	for i := s.owing; i != none; i = s.at(i).next {
-		if r := s.at(i); r.sheddable() {
+		if r := s.at(i); r.sheddable() && int(r.owed) >= least {
 			all.Add(int(r.owed))
 		}
 	}
@@ -45,7 +46,7 @@ func (s *Set) shed(bytes int64) (closed int) {
 		r := s.at(i)
 		next = r.next // closing takes r out of the list
 		class := census.Class(int(r.owed))
-		if !r.sheddable() || class < cut {
+		if !r.sheddable() || int(r.owed) < least || class < cut {
 			continue
 		}
 		if class == cut {

@@ -95,7 +95,7 @@ func TestShedClosesTheLargest(t *testing.T) {
 	shed := func(want, of int, closed ...int) {
 		t.Helper()
 		g.do(func() {
-			if n := g.set.Shed(want, of); n != len(closed) {
+			if n := g.set.Shed(want, of, 0); n != len(closed) {
 				t.Errorf("%d connections are closed, want %d", n, len(closed))
 			}
 		})
@@ -127,7 +127,7 @@ func TestShedClosesNoMoreThanNeeded(t *testing.T) {
 	g := newRig(t, Options{})
 	g.owers(50_000, 50_100, 50_200, 50_300)
 	g.do(func() {
-		if n := g.set.Shed(60_000, 200_600); n != 2 {
+		if n := g.set.Shed(60_000, 200_600, 0); n != 2 {
 			t.Errorf("%d are closed, want 2", n)
 		}
 	})
@@ -139,7 +139,7 @@ func TestShedSparesLittleThatIsFlushed(t *testing.T) {
 	g := newRig(t, Options{Budget: NewBudget(100_000_000), Linger: time.Hour})
 	ids, _ := g.owers(60_000, 70_000, 10_000)
 	g.do(func() { g.set.Shutdown(ids[0], Local); g.set.Shutdown(ids[1], Local) })
-	g.do(func() { g.set.Shed(1_000_000, 1_000_000) })
+	g.do(func() { g.set.Shed(1_000_000, 1_000_000, 0) })
 	g.wantClosed(ids[2], SlowConsumer, nil)
 	g.wantClosed(ids[1], Local, ErrUndelivered)
 	g.wantNothingClosed()

@@ -260,7 +260,7 @@ func (s *Set) reserve(slot uint32, r *record, n int) bool {
 		if first {
 			s.link(slot, r) // for the look: it is not among those with chunks yet
 		}
-		closed := s.shed(int64(max(n, s.o.Budget.Limit()/64)))
+		closed := s.shed(int64(max(n, s.o.Budget.Limit()/64)), 0)
 		if first {
 			s.unlink(r)
 		}

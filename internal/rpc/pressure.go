@@ -65,15 +65,15 @@ const minShedInput = 256
 
 // ShedInput closes the sessions with the most input waiting, in the connection and
 // in the mailbox, until about want bytes are given back; of is how many there are
-// in all. Each hub closes its share. While a hub is at it, it does not begin anew.
-// Any goroutine.
-func (p *Peers) ShedInput(want, of int) {
+// in all. Each hub closes its share, but nobody who has fewer than least, which
+// may be all of a hub's. While a hub is at it, it does not begin anew. Any goroutine.
+func (p *Peers) ShedInput(want, of, least int) {
 	for _, h := range p.hubs {
-		h.loop.AddCallback(func() { h.shedInput(want, of) })
+		h.loop.AddCallback(func() { h.shedInput(want, of, max(least, minShedInput)) })
 	}
 }
 
-func (h *Hub) shedInput(want, of int) {
+func (h *Hub) shedInput(want, of, least int) {
 	if h.shedding || want <= 0 {
 		return
 	}
@@ -83,24 +83,24 @@ func (h *Hub) shedInput(want, of int) {
 	count := func(s *session) {
 		n := h.inputOf(s)
 		mine += n
-		if n >= minShedInput && !h.spared(s) {
+		if n >= least && !h.spared(s) {
 			all.Add(n)
 		}
 	}
 	h.inSteps(count, func() {
 		share := math.Ceil(float64(want) * min(1, float64(mine)/float64(max(of, 1))))
 		class, left := all.Cut(int64(share))
-		h.shedInputFrom(class, left)
+		h.shedInputFrom(class, left, least)
 	})
 }
 
 // shedInputFrom closes the sessions whose input is of a class above class, and of
 // those of that class as many as have so many bytes.
-func (h *Hub) shedInputFrom(class int, left int64) {
+func (h *Hub) shedInputFrom(class int, left int64, least int) {
 	h.inSteps(func(s *session) {
 		n := h.inputOf(s)
 		c := census.Class(n)
-		if n < minShedInput || h.spared(s) || c < class || c == class && left <= 0 {
+		if n < least || h.spared(s) || c < class || c == class && left <= 0 {
 			return
 		}
 		if c == class {

@@ -80,7 +80,7 @@ func TestPressureSparesTheDrain(t *testing.T) {
 	r.peers.Drain(Drain{Grace: time.Second})
 	r.settle()
 	r.peers.SetPressure(CloseStrangers)
-	r.peers.ShedInput(1<<30, 1)
+	r.peers.ShedInput(1<<30, 1, 0)
 	r.settle()
 	s.pending[0].Resolve(5)
 	r.settle()
@@ -125,7 +125,7 @@ func TestShedInput(t *testing.T) {
 	}
 	step := func(want int, gone ...int) {
 		t.Helper()
-		r.peers.ShedInput(want, total)
+		r.peers.ShedInput(want, total, 0)
 		r.settle()
 		var closed []int
 		for i, p := range all {
@@ -166,7 +166,7 @@ func TestShedInputClosesNoMoreThanNeeded(t *testing.T) {
 		p := r.dial()
 		p.send(p.framed(make([]byte, 60_000))[:50_000])
 	}
-	r.peers.ShedInput(90_000, 250_000)
+	r.peers.ShedInput(90_000, 250_000, 0)
 	r.settle()
 	if n := r.peers.Counters.ShedInput.Load(); n != 2 {
 		t.Errorf("%d are closed, want 2", n)
@@ -240,7 +240,7 @@ func TestAClosedSessionsMailboxIsGivenBack(t *testing.T) {
 	if n := m.Load(); n < 100_000 {
 		t.Fatalf("%d bytes are counted", n)
 	}
-	r.peers.ShedInput(1, 1)
+	r.peers.ShedInput(1, 1, 0)
 	r.settle()
 	if !p.ended() || p.link.conns[p.conn] == nil {
 		t.Fatal("it is not closed, or does not linger")

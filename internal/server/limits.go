@@ -92,7 +92,7 @@ func (p *pressure) look() {
 	}
 	if p.input.Level() >= conn.Largest {
 		used := p.input.Used()
-		p.peers.ShedInput(used-p.input.Limit()/100*shedTo, used)
+		p.peers.ShedInput(used-p.input.Limit()/100*shedTo, used, p.mean(used))
 	}
 	p.tell()
 	if p.timer == nil && (p.level != conn.Calm || p.told != p.level) {
@@ -106,11 +106,15 @@ func (p *pressure) look() {
 // shedOutput closes those with the most bytes to be sent, on every loop.
 func (p *pressure) shedOutput() {
 	used := p.output.Used()
-	want := used - p.output.Limit()/100*shedTo
+	want, least := used-p.output.Limit()/100*shedTo, p.mean(used)
 	for i, l := range p.loops {
-		l.AddCallback(func() { p.shed.Add(int64(p.sets[i].Shed(want, used))) })
+		l.AddCallback(func() { p.shed.Add(int64(p.sets[i].Shed(want, used, least))) })
 	}
 }
+
+// mean is what each connection has of used bytes on average. Who has less is not
+// the cause, though it may be the largest of its loop; and somebody has more.
+func (p *pressure) mean(used int) int { return used / max(1, p.peers.Connections()) }
 
 // tell logs a level that has changed.
 func (p *pressure) tell() {
