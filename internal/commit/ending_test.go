@@ -160,7 +160,7 @@ func TestAbandonRaces(t *testing.T) {
 					for range random.IntN(2000) {
 						runtime.Gosched()
 					}
-					never := r.c.Abandon()
+					never := i%10 > 0 && r.c.Abandon() // some are waited for, however slow the store
 					o := r.wait()
 					if never && o.Err != commit.ErrAbandoned || o.Err != nil && o.Err != commit.ErrAbandoned {
 						t.Errorf("Abandon %v, outcome %v", never, o.Err)
