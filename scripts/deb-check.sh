@@ -50,5 +50,9 @@ exposure=$(sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p' "$work/sec
 [ -n "$exposure" ] || fail "systemd-analyze security said no level: $(tail -n 3 "$work/security")"
 
 ./scripts/deb-newer.sh "$package" "$work/newer.deb"
-SANDBOX_TIME=60 ./scripts/sandbox.sh "$PWD/scripts/deb-life.sh" "$work/first.deb" "$work/newer.deb"
-echo "deb-check: $package is whole, the same when built again; exposure $exposure; installed, upgraded, removed, purged"
+life="installed, upgraded, removed, purged"
+SANDBOX_TIME=120 ./scripts/sandbox.sh "$PWD/scripts/deb-life.sh" "$work/first.deb" "$work/newer.deb" || {
+	[ $? = 125 ] || exit 1
+	life="its installation was NOT tried: there is no sandbox here (it takes root and namespaces)"
+}
+echo "deb-check: $package is whole, the same when built again; exposure $exposure; $life"
