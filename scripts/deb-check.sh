@@ -52,7 +52,7 @@ exposure=$(sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p' "$work/sec
 ./scripts/deb-newer.sh "$package" "$work/newer.deb"
 life="installed, upgraded, removed, purged"
 SANDBOX_TIME=120 ./scripts/sandbox.sh "$PWD/scripts/deb-life.sh" "$work/first.deb" "$work/newer.deb" || {
-	[ $? = 125 ] || exit 1
+	[ $? = 125 ] && [ -z "${NO_SKIPS:-}" ] || exit 1 # make verify skips nothing
 	life="its installation was NOT tried: there is no sandbox here (it takes root and namespaces)"
 }
 echo "deb-check: $package is whole, the same when built again; exposure $exposure; $life"

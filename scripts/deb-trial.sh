@@ -8,6 +8,7 @@ package=$1 newer=$2
 config=/etc/gameserverd/gameserverd.yaml
 state=/var/lib/gameserverd
 unit=gameserverd.service
+checkout=$(cd "$(dirname "$0")/.." && pwd) # what is built there meanwhile is not the package's
 work=$(mktemp -d)
 cd "$work"
 
@@ -254,6 +255,6 @@ for gone in $state /var/log/gameserverd /etc/gameserverd /etc/default/gameserver
 	[ ! -e $gone ] || fail "$gone is left: $(find $gone)"
 done
 find / -xdev -newer "$work/token" -name '*gameserverd*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '/var/lib/dpkg/*' \
-	-not -path '/work/*' -not -path '/root/*' -not -path '/var/log/journal/*' >left
+	-not -path "$checkout/*" -not -path "$HOME/*" -not -path '/var/log/journal/*' >left
 [ ! -s left ] || fail "left: $(cat left)"
 echo "deb-trial: all of it passed"

@@ -179,7 +179,7 @@ func FuzzBuyAndClaim(f *testing.F) {
 	f.Add(int64(MaxCount), int64(MaxCount), int64(1), int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MinInt64))
 	f.Fuzz(func(t *testing.T, gold, have, price, count, mailGold, mailItems int64) {
 		if gold < 0 || gold > MaxCount || have < 1 || have > MaxCount || price < 1 || price > MaxCount {
-			t.Skip("such a player or shop is not made")
+			return // such a player or shop is not made
 		}
 		shop := &Shop{prices: map[string]int64{"sword": price}, items: []Item{{"sword", price}}}
 		p := Player{UID: 7, Gold: gold, Items: map[string]int64{"sword": have}}
