@@ -28,6 +28,7 @@ var checks = map[string]check{
 	"dsn": {func(s string) bool { return s == "" || isPath(s) },
 		`user:password@tcp(host:3306)/database or user:password@unix(/path)/database for mysql; for sqlite a file's path, or "" for gameserverd.db in data_dir`},
 	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
+	"http":  {func(s string) bool { return s == "" || isHTTP(s) }, `a URL such as http://host:8086/write?db=game, or ""`},
 	"shop": {isShopItem,
 		"item:price, one, a list or none, no item twice; an item is " + nameRule + ", a price an integer from 1 to " + strconv.Itoa(maxPrice)},
 	"keyfile": {func(s string) bool { _, ok := parseKeyFile(s); return ok },
@@ -71,6 +72,12 @@ func isOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Host == strings.ToLower(u.Host) &&
 		s == u.Scheme+"://"+u.Host
+}
+
+// isHTTP accepts the URL of a request.
+func isHTTP(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Fragment == "" && isPath(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // redisSchemes are what a Redis URL begins with; internal/store says what

@@ -41,6 +41,9 @@ type Config struct {
 	Auth     Auth     `key:"auth" doc:"Who may log in."`
 	Shutdown Shutdown `key:"shutdown" doc:"SIGTERM and SIGINT."`
 	Log      Log      `key:"log" doc:"The log."`
+	Admin    Admin    `key:"admin" doc:"The pages for operators at listen.admin."`
+	Metrics  Metrics  `key:"metrics" doc:"Numbers of how it runs: docs/metrics.md. Prometheus reads them at /metrics of listen.admin."`
+	Tracing  Tracing  `key:"tracing" doc:"Spans of calls, for OpenTelemetry."`
 	Store    Store    `key:"store" doc:"Where the players' state is kept: docs/storage.md."`
 	Worker   Worker   `key:"worker" doc:"Who runs background tasks: docs/tasks.md."`
 	Tasks    Tasks    `key:"tasks" doc:"Background tasks and their schedules: docs/tasks.md."`
@@ -52,7 +55,7 @@ type Config struct {
 // Listen says where the daemon accepts connections.
 type Listen struct {
 	TCP               []string  `key:"tcp" default:"127.0.0.1:5700" check:"listen" doc:"Addresses for clients: one, or a list. Port 0 takes a free port; without a host: all interfaces. Sockets that systemd hands over take their place."`
-	Admin             string    `key:"admin" default:"127.0.0.1:5780" check:"address" doc:"Address of the admin HTTP server: /healthz, /readyz, /debug/pprof/. Empty: off."`
+	Admin             string    `key:"admin" default:"127.0.0.1:5780" check:"address" doc:"Address of the admin HTTP server: /healthz, /readyz, /metrics, /debug/pprof/, and the console. Empty: off."`
 	Protocols         []string  `key:"protocols" default:"frames,stream,websocket" oneof:"frames,stream,websocket" live:"yes" doc:"What clients may speak; the first byte of a connection selects one."`
 	TLS               TLS       `key:"tls" doc:"TLS 1.2 and 1.3, on the same port as everything else: docs/operations.md."`
 	WebSocket         WebSocket `key:"websocket" doc:"WebSocket, on the same port as everything else."`
@@ -130,6 +133,34 @@ type Log struct {
 	File   string `key:"file" default:"" check:"file" doc:"File that the log is added to; it is opened again on SIGHUP, after whatever has moved it away. Empty: standard error."`
 	Level  string `key:"level" default:"info" oneof:"debug,info,warn,error" live:"yes" doc:"The least level that is written."`
 	Format string `key:"format" default:"console" oneof:"console,json" doc:"console: lines for people. json: one object a line."`
+}
+
+// Admin says who may use the console.
+type Admin struct {
+	Console   bool   `key:"console" default:"true" doc:"Whether the console is served. Beyond loopback it also needs token_file."`
+	TokenFile string `key:"token_file" default:"" check:"file" live:"yes" doc:"File with the token, 16 bytes at least, that signs in to the console, and that profiles ask for. Empty: on loopback whoever reaches the console may use it; elsewhere there is none. A relative path is looked for in $CREDENTIALS_DIRECTORY first."`
+	AuditFile string `key:"audit_file" default:"" check:"file" doc:"File to which a line is added for all that is changed from the console. Empty: audit.log in data_dir."`
+}
+
+// Metrics says where numbers are sent, besides /metrics.
+type Metrics struct {
+	Instance string `key:"instance" default:"" check:"claim" doc:"Name of this process in what it sends. Empty: the host's name."`
+	Influx   Influx `key:"influx" doc:"InfluxDB, or whatever takes its line protocol."`
+}
+
+// Influx says where line protocol is sent to.
+type Influx struct {
+	URL            string        `key:"url" default:"" check:"http" secret:"yes" doc:"Where to: http://host:8086/write?db=game for version 1, http://host:8086/api/v2/write?org=studio&bucket=game for version 2. Empty: nothing is sent."`
+	TokenFile      string        `key:"token_file" default:"" check:"file" doc:"File with the token of version 2, or user:password of version 1. A relative path is looked for in $CREDENTIALS_DIRECTORY first. Empty: none."`
+	Interval       time.Duration `key:"interval" default:"10s" min:"1s" max:"1h" doc:"How often."`
+	MaxBufferBytes int           `key:"max_buffer_bytes" default:"8MiB" min:"64KiB" max:"1GiB" unit:"bytes" doc:"What is kept while it cannot be reached, compressed; over it the oldest is dropped."`
+}
+
+// Tracing says which calls are traced, and where spans are sent to.
+type Tracing struct {
+	Endpoint     string `key:"endpoint" default:"" check:"http" secret:"yes" doc:"Where spans are sent to, in OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces. Empty: no tracing."`
+	OneIn        int    `key:"one_in" default:"100" min:"0" max:"1000000000" live:"yes" doc:"Of so many calls that come without a traceparent one is traced. 0: none. One that comes with a traceparent is traced if that says sampled."`
+	MaxPerSecond int    `key:"max_per_second" default:"100" min:"1" max:"1000000" live:"yes" doc:"Calls traced a second at most, whatever clients ask for."`
 }
 
 // Store says where state is kept, and how much of it waits or stays in memory.

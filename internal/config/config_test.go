@@ -63,8 +63,11 @@ func TestDefaults(t *testing.T) {
 			DuelTimeout: 10 * time.Second, RoomMaxTextBytes: 1024, MaxRoomsPerPlayer: 32,
 			DailyReward: DailyReward{At: "21:00", Zone: "UTC", Gold: 50},
 		},
-		Worker: Worker{Embedded: true, Concurrency: 16, Queues: []string{"critical:6", "default:3", "low:1"}},
-		Tasks:  Tasks{CatchUp: 6 * time.Hour, Schedules: []string{}},
+		Worker:  Worker{Embedded: true, Concurrency: 16, Queues: []string{"critical:6", "default:3", "low:1"}},
+		Tasks:   Tasks{CatchUp: 6 * time.Hour, Schedules: []string{}},
+		Admin:   Admin{Console: true},
+		Metrics: Metrics{Influx: Influx{Interval: 10 * time.Second, MaxBufferBytes: 8 << 20}},
+		Tracing: Tracing{OneIn: 100, MaxPerSecond: 100},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults are\n%+v, want\n%+v", c, want)
