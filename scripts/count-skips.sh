@@ -13,7 +13,7 @@ status=$?
 
 skipped=$(wc -l <"$GAMESERVERD_SKIPPED")
 if [ "$skipped" -gt 0 ]; then
-	echo "$skipped tests were skipped: they need real servers: apt-get install mariadb-server redis-server"
+	echo "$skipped tests were skipped: they need programs of Debian: scripts/test-servers.sh has their names, and installs them as root"
 	[ -z "${NO_SKIPS:-}" ] || status=1
 fi
 exit $status

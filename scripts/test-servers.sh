@@ -8,6 +8,13 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a user's PATH lacks them, the tests
 missing=
 command -v mariadbd >/dev/null || missing="mariadb-server"
 command -v redis-server >/dev/null || missing="$missing redis-server"
+# For metrics: what gathers them, what they are pushed to, and the browser of the console's tests.
+for program in prometheus promtool; do
+	command -v $program >/dev/null || { missing="$missing prometheus"; break; }
+done
+command -v influxd >/dev/null || missing="$missing influxdb"
+command -v victoria-metrics >/dev/null || missing="$missing victoria-metrics"
+command -v chromium >/dev/null || missing="$missing chromium"
 # For the package: its units are checked, and it is installed in a sandbox.
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v ip >/dev/null || missing="$missing iproute2"

@@ -1,9 +1,9 @@
 // Package storetest gives tests private MariaDB and Redis servers of their own, real ones, that can be killed and
-// stalled, and a proxy that breaks connections.
+// stalled, and a proxy that breaks connections; and those that metrics are sent to, Prometheus and InfluxDB.
 //
 // It is not a fake and not for production: only tests import it, and it imports nothing of this module, so that every
-// package's tests can. It needs the programs mariadbd and redis-server; without them a test is skipped and counted
-// (GAMESERVERD_SKIPPED), see Stores.
+// package's tests can. It needs the programs of Debian's packages (scripts/test-servers.sh); without them a test is
+// skipped and counted (GAMESERVERD_SKIPPED), see Stores and Program.
 //
 // Its one invariant: nothing that it started outlives the test binary, however that ends.
 //
@@ -21,8 +21,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Packages says how to get the programs that are missing; it ends the line of a skipped test.
-const Packages = "apt-get install mariadb-server redis-server"
+// packages are Debian's packages whose names are not those of their programs.
+var packages = map[string]string{
+	"mariadbd": "mariadb-server", "mariadb-install-db": "mariadb-server", "influxd": "influxdb", "promtool": "prometheus",
+}
 
 // skippedEnv names a file that gets one line for each skipped test.
 const skippedEnv = "GAMESERVERD_SKIPPED"
@@ -65,13 +67,24 @@ func Stores(t *testing.T, fn func(t *testing.T, s Store)) {
 	})
 }
 
-// program returns the path of a program, or skips the test if it is not installed.
+// Program returns the path of a program that a test needs besides the servers, such as promtool, or skips the test, and
+// counts it, if it is not installed.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	return program(t, name)
+}
+
+// program is Program for this package's own.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	if path := find(name); path != "" {
 		return path
 	}
-	line := fmt.Sprintf("%s: %s is not installed: %s", t.Name(), name, Packages)
+	from := name
+	if packages[name] != "" {
+		from = packages[name]
+	}
+	line := fmt.Sprintf("%s: %s is not installed: apt-get install %s", t.Name(), name, from)
 	if file := os.Getenv(skippedEnv); file != "" {
 		if err := appendLine(file, line); err != nil {
 			t.Errorf("counting the skipped test: %v", err)
