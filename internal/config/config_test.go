@@ -298,12 +298,12 @@ func TestDevLoginNeedsLoopback(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:5700", ":5700", "[::]:5700", "192.0.2.1:1", "example.com:1", "localhost.example.com:1", "127.0.0.1.example.com:1"} {
 		c := Default()
 		c.Listen.TCP = []string{"127.0.0.1:1", address}
-		c.Listen.Admin = address
+		c.Listen.Admin, c.Worker.Admin = address, address
 		var problems Problems
-		if err := c.Validate(); !errors.As(err, &problems) || len(problems) != 2 {
+		if err := c.Validate(); !errors.As(err, &problems) || len(problems) != 3 {
 			t.Fatalf("%s: %v", address, err)
 		}
-		for i, key := range []string{"listen.tcp", "listen.admin"} {
+		for i, key := range []string{"listen.tcp", "listen.admin", "worker.admin"} {
 			want := key + `: "` + address + `": allowed: 127.0.0.1, [::1], localhost or unix:/path while auth.mode is dev, which lets anyone be any player`
 			if problems[i].String() != want {
 				t.Errorf("got %s\nwant %s", problems[i], want)

@@ -20,7 +20,7 @@ var needRestart = []string{
 	"store.sql.driver", "store.sql.dsn", "store.sql.max_open", "store.sql.max_idle", "store.sql.max_lifetime",
 	"store.redis.url", "store.redis.pool_size", "store.timeout", "store.start_timeout", "store.queue", "store.commit_batch",
 	"store.player_linger", "store.linger_players", "store.linger_bytes", "game.boards", "game.boards_index",
-	"worker.embedded", "worker.concurrency", "worker.queues", "tasks.catch_up",
+	"worker.embedded", "worker.concurrency", "worker.queues", "worker.admin", "tasks.catch_up",
 	"admin.console", "admin.audit_file", "metrics.instance", "metrics.influx.url", "metrics.influx.token_file", "metrics.influx.interval",
 	"metrics.influx.max_buffer_bytes", "tracing.endpoint",
 }

@@ -144,6 +144,9 @@ func (c *Config) devNeedsLoopback() (problems Problems) {
 	if c.Listen.Admin != "" && !isLocal(c.Listen.Admin) {
 		refuse("listen.admin", c.Listen.Admin)
 	}
+	if c.Worker.Admin != "" && !isLocal(c.Worker.Admin) {
+		refuse("worker.admin", c.Worker.Admin)
+	}
 	return problems
 }
 
