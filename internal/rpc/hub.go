@@ -74,6 +74,7 @@ type Hub struct {
 	shedding  bool // ShedInput is at work
 	lines     lines
 	traces    map[uint64][]*trace // by uid; nil: none
+	proxies   map[uint64][]*proxy // likewise
 	goodbye   goodbye
 	told      toldLately
 	leave     func(*session) // takes a session out of its rooms
@@ -257,8 +258,8 @@ func (h *Hub) release(s *session) {
 
 // send writes one message, given as a frame, in the session's own framing.
 func (h *Hub) send(s *session, frame []byte) {
-	if s.has(flagTraced) {
-		h.traceOut(s, frame[wire.HeaderLen:])
+	if s.has(flagTraced) && h.traceOut(s, frame[wire.HeaderLen:]) {
+		return
 	}
 	if s.framing == framingStream {
 		frame = frame[wire.HeaderLen:]

@@ -128,6 +128,7 @@ func (h *Hub) unbind(s *session, why *Error) {
 		return
 	}
 	h.forgetAsked(s, why)
+	h.endProxies(s.uid, why)
 	h.leaveRooms(s)
 	if h.uids[s.uid] == s.conn {
 		delete(h.uids, s.uid)

@@ -47,7 +47,7 @@ const (
 	flagPaused                           // not reading: the mailbox is full
 	flagMoving                           // a login is taking the connection to another hub
 	flagKept                             // whole messages may wait in the connection's input
-	flagTraced                           // somebody watches this player
+	flagTraced                           // somebody watches this player, or makes calls in the player's name
 )
 
 // has reports whether any of the flags is set.

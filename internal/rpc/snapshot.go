@@ -91,3 +91,55 @@ func (h *Hub) info(s *session) SessionInfo {
 	}
 	return i
 }
+
+// SessionDetail is a SessionInfo with the names of what it counts.
+type SessionDetail struct {
+	SessionInfo
+	Rooms    []string // the first 100
+	Calls    []CallInfo
+	AskedFor int // the server's calls that the client has not answered
+}
+
+// CallInfo is a call that has begun and not ended.
+type CallInfo struct {
+	Method string
+	Age    time.Duration
+}
+
+// maxDetail bounds each list of a SessionDetail.
+const maxDetail = 100
+
+// Session describes the session of the player uid; online is false when there is
+// none here. The error is that of ctx. Any goroutine but a loop's.
+func (p *Peers) Session(ctx context.Context, uid uint64) (d SessionDetail, online bool, err error) {
+	h := p.home(uid)
+	found := make(chan *SessionDetail, 1)
+	if uid == 0 || !h.loop.AddCallback(func() { found <- h.detail(uid) }) {
+		return d, false, nil
+	}
+	select {
+	case one := <-found:
+		if one == nil {
+			return d, false, nil
+		}
+		return *one, true, nil
+	case <-ctx.Done():
+		return d, false, ctx.Err()
+	}
+}
+
+func (h *Hub) detail(uid uint64) *SessionDetail {
+	s := h.session(h.uids[uid])
+	if s == nil {
+		return nil
+	}
+	d := &SessionDetail{SessionInfo: h.info(s), Rooms: []string{}, Calls: []CallInfo{}}
+	if x := s.ext; x != nil {
+		d.Rooms = append(d.Rooms, x.rooms[:min(len(x.rooms), maxDetail)]...)
+		for _, c := range x.calls[:min(len(x.calls), maxDetail)] {
+			d.Calls = append(d.Calls, CallInfo{Method: c.method.Name, Age: h.loop.Now().Sub(c.now)})
+		}
+		d.AskedFor = len(x.asked)
+	}
+	return d
+}

@@ -90,7 +90,7 @@ func (h *Hub) removeTrace(uid uint64, t *trace) {
 		return
 	}
 	delete(h.traces, uid)
-	if s := h.session(h.uids[uid]); s != nil {
+	if s := h.session(h.uids[uid]); s != nil && h.proxies[uid] == nil {
 		s.flags &^= flagTraced
 	}
 }
@@ -102,15 +102,17 @@ func (h *Hub) traceIn(s *session, m *wire.Message, size int) {
 	}
 }
 
-// traceOut shows a message that is sent.
-func (h *Hub) traceOut(s *session, message []byte) {
+// traceOut shows a message that is to be sent, and reports whether it was taken: it
+// answers an Impersonate.
+func (h *Hub) traceOut(s *session, message []byte) (taken bool) {
 	var m wire.Message
 	if m.Parse(message, wire.MaxFrame) != nil { // which a hub's own message cannot fail, nor is it for a trace to say
-		return
+		return false
 	}
 	for _, t := range h.traces[s.uid] {
 		t.show(&m, false, len(message))
 	}
+	return h.answerProxy(s.uid, &m)
 }
 
 func (t *trace) show(m *wire.Message, in bool, size int) {
