@@ -19,8 +19,9 @@ type asked struct {
 // maxAsked bounds the server's unanswered calls to one client.
 const maxAsked = 256
 
-// ask sends a request to the client of uid. request is its params, encoded.
-func (h *Hub) ask(uid uint64, timeout time.Duration, method string, params Raw, done *future.Future[Raw]) {
+// ask sends a request to the client of uid; params are encoded. A meta that has
+// something is sent too.
+func (h *Hub) ask(uid uint64, timeout time.Duration, method string, params Raw, meta wire.Meta, done *future.Future[Raw]) {
 	s := h.session(h.uids[uid])
 	if s == nil || s.has(flagClosing|flagEOF) {
 		done.Fail(Errorf(FailedPrecondition, "player %d is not online", uid))
@@ -33,7 +34,7 @@ func (h *Hub) ask(uid uint64, timeout time.Duration, method string, params Raw, 
 	}
 	s.nextID++
 	a := &asked{id: s.nextID, done: done}
-	frame, err := endFrame(append(wire.AppendRequest(wire.BeginFrame(nil), a.id, method), params...), nil)
+	frame, err := endFrame(appendRequest(wire.BeginFrame(nil), a.id, method, params, meta), nil)
 	if err != nil {
 		done.Fail(err)
 		h.sessions.shrink(s)
@@ -48,6 +49,14 @@ func (h *Hub) ask(uid uint64, timeout time.Duration, method string, params Raw, 
 		}
 	})
 	h.send(s, frame)
+}
+
+// appendRequest appends a request to a client.
+func appendRequest(b []byte, id uint32, method string, params Raw, meta wire.Meta) []byte {
+	if len(meta.Traceparent) == 0 {
+		return append(wire.AppendRequest(b, id, method), params...)
+	}
+	return wire.AppendMeta(append(wire.AppendRequestMeta(b, id, method), params...), meta)
 }
 
 // takeAsked removes the unanswered call with that msgid, nil when there is none.

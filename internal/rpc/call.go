@@ -38,6 +38,7 @@ type Call struct {
 	now      time.Time
 	deadline time.Time // zero: none
 	peer     netip.AddrPort
+	span     Span // nil: the call is not traced
 
 	mu     sync.Mutex // any goroutine, below
 	ctx    context.Context
@@ -154,8 +155,8 @@ func (c *Call) end(cause error) {
 }
 
 // Trace is the id that joins this call's log lines, and that the client gets
-// with an internal error: the trace id of the request's traceparent, or a random
-// one. Any goroutine.
+// with an internal error: that of its span, which is the one of the request's
+// traceparent if it has one, or a random one. Any goroutine.
 func (c *Call) Trace() string {
 	c.check()
 	c.mu.Lock()
@@ -173,24 +174,12 @@ func (c *Call) Trace() string {
 	return c.trace
 }
 
-// traceID takes the trace id out of a W3C traceparent header,
-// "00-<32 hex digits>-<16 hex digits>-<2 hex digits>"; "" when it is none.
+// traceID is the trace id in a traceparent header; "" when it is none.
 func traceID(traceparent []byte) string {
-	if len(traceparent) != 55 || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-' {
+	if ParseTraceparent(traceparent).None() {
 		return ""
 	}
-	id := traceparent[3:35]
-	zero := true
-	for _, c := range id {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
-			return ""
-		}
-		zero = zero && c == '0'
-	}
-	if zero {
-		return ""
-	}
-	return string(id)
+	return string(traceparent[3:35])
 }
 
 // Log is the daemon's log with this call's method, uid and trace. Any goroutine.

@@ -157,13 +157,20 @@ func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived time.Ti
 	case !deadline.IsZero() && !h.loop.Now().Before(deadline):
 		refusal = Errorf(DeadlineExceeded, "the time for %s was over before it began", method.Name)
 	}
+	var span Span
+	if h.peers.tracer != nil && method != nil {
+		span = h.beginSpan(s, method, meta.Traceparent, arrived)
+	}
 	switch {
 	case refusal != nil:
+		if span != nil {
+			span.End(refusal.Code, refusal)
+		}
 		h.refuse(s, m.ID, notify, refusal)
 	case method.Sync != nil:
-		h.runPlain(s, m, method, meta, deadline)
+		h.runPlain(s, m, method, meta, deadline, span)
 	default:
-		h.runLater(s, m, method, meta, deadline)
+		h.runLater(s, m, method, meta, deadline, span)
 	}
 }
 
@@ -183,13 +190,15 @@ func deadlineOf(arrived time.Time, meta wire.Meta) time.Time {
 
 // runPlain runs a method that ends before it returns. This is the hot path: no
 // allocation, no clock, no lock.
-func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time) {
+func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time, span Span) {
 	conn, id, notify := s.conn, m.ID, m.Kind == wire.Notification
 	c := h.plainCall()
 	c.conn, c.uid = conn, s.uid
 	c.method, c.id, c.notify = method, id, notify
 	c.deadline = deadline
-	if meta.Traceparent != nil {
+	if span != nil {
+		c.span, c.trace = span, span.TraceID()
+	} else if meta.Traceparent != nil {
 		c.trace = traceID(meta.Traceparent)
 	}
 	h.loop.Enter(&method.Name, s.uid)
@@ -227,7 +236,7 @@ func (h *Hub) endPlain(c *Call) {
 		c.done = true
 		return
 	}
-	c.ctx, c.cancel, c.ended, c.trace = nil, nil, nil, ""
+	c.ctx, c.cancel, c.ended, c.trace, c.span = nil, nil, nil, "", nil
 }
 
 var errCallEnded = errors.New("rpc: the call has ended")

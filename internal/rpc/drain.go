@@ -187,6 +187,9 @@ func (h *Hub) leftover() (left Leftover) {
 	cut := Errorf(Canceled, "the server stops")
 	add := func(c *Call) {
 		c.end(cut)
+		if c.span != nil {
+			c.endSpan(cut)
+		}
 		if !c.answered {
 			left.Calls = append(left.Calls, Abandoned{Method: c.method.Name, UID: c.uid, Age: max(h.loop.Now().Sub(c.now), 1)})
 		}

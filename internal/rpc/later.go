@@ -14,19 +14,28 @@ import (
 
 // runLater starts a method that ends later: one that returns a future, or a
 // blocking one.
-func (h *Hub) runLater(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time) {
+func (h *Hub) runLater(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time, span Span) {
 	x := h.sessions.extend(s)
 	if method.Concurrent && len(x.calls) >= h.limits.MaxConcurrent {
-		h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
+		refusal := &Error{
 			Code: ResourceExhausted, RetryAfter: defaultRetry,
 			Message: fmt.Sprintf("%d calls of this session are under way, the limit is %d", len(x.calls), h.limits.MaxConcurrent),
-		})
+		}
+		if span != nil {
+			span.End(refusal.Code, refusal)
+		}
+		h.refuse(s, m.ID, m.Kind == wire.Notification, refusal)
 		h.sessions.shrink(s)
 		return
 	}
 	c := &Call{
 		conn: s.conn, uid: s.uid, method: method, id: m.ID, notify: m.Kind == wire.Notification,
-		now: h.loop.Now(), deadline: deadline, peer: h.link.Peer(s.conn), kind: orderedCall, trace: traceID(meta.Traceparent),
+		now: h.loop.Now(), deadline: deadline, peer: h.link.Peer(s.conn), kind: orderedCall, span: span,
+	}
+	if span != nil {
+		c.trace = span.TraceID()
+	} else {
+		c.trace = traceID(meta.Traceparent)
 	}
 	c.hub.Store(h)
 	if method.Concurrent {
@@ -96,6 +105,9 @@ func (h *Hub) runBlocking(c *Call, run func([]byte) ([]byte, error)) (result []b
 			err = h.panicked(c, v)
 		}
 	}()
+	if c.span != nil {
+		c.span.Event("worker")
+	}
 	if err := context.Cause(c.Context()); err != nil {
 		return nil, err // it waited for a worker until nobody was waiting for it
 	}

@@ -30,13 +30,16 @@ func (p *Peers) OnEnd(fn func(c *Call, err error)) {
 }
 
 // observed reports whether anybody wants to know how calls end.
-func (p *Peers) observed() bool { return p.middleware != nil || p.ended.Load() != nil }
+func (p *Peers) observed() bool { return p.watched || p.ended.Load() != nil }
 
 // after tells who wants to know how a call has ended.
 func (p *Peers) after(c *Call, err error) {
 	p.middleware.after(c, err)
 	if m := p.ended.Load(); m != nil {
 		m.after(c, err)
+	}
+	if c.span != nil {
+		c.endSpan(err)
 	}
 }
 

@@ -27,6 +27,7 @@ type Options struct {
 	Protocols  []string // the framings served, of "frames" and "stream"
 	Workers    Workers
 	Middleware []Middleware
+	Tracer     Tracer // nil: nobody traces
 	Log        *zap.Logger
 	Input      Meter // counts the bytes in mailboxes, about; nil: nobody wants to know
 
@@ -43,6 +44,8 @@ type Peers struct {
 	protocols  []string
 	workers    Workers
 	middleware chain
+	tracer     Tracer
+	watched    bool // middleware or a tracer is there
 	log        *zap.Logger
 	input      Meter
 	bound      func(uid uint64)
@@ -70,7 +73,7 @@ type Peers struct {
 func NewPeers(o Options) *Peers {
 	return &Peers{
 		registry: o.Registry, limits: o.Limits, protocols: o.Protocols, workers: o.Workers,
-		middleware: chain(o.Middleware), log: o.Log, input: o.Input, bound: orNothing(o.Bound), unbound: orNothing(o.Unbound), changes: make(chan struct{}, 1),
+		middleware: chain(o.Middleware), tracer: o.Tracer, watched: o.Middleware != nil || o.Tracer != nil, log: o.Log, input: o.Input, bound: orNothing(o.Bound), unbound: orNothing(o.Unbound), changes: make(chan struct{}, 1),
 	}
 }
 
@@ -174,6 +177,11 @@ func (p *Peers) NotifyMany(uids []uint64, method string, params ...any) error {
 // the answer does not come within timeout, canceled when the client goes, or
 // with the error that the client answers. Any goroutine.
 func (p *Peers) Call(uid uint64, timeout time.Duration, method string, params ...any) *future.Future[Raw] {
+	return p.callWithin(nil, uid, timeout, method, params)
+}
+
+// callWithin is Call as a part of what span is about; nil: nothing that is traced.
+func (p *Peers) callWithin(span Span, uid uint64, timeout time.Duration, method string, params []any) *future.Future[Raw] {
 	if uid == 0 {
 		return future.Failed[Raw](Errorf(InvalidArgument, "uid 0 is nobody"))
 	}
@@ -186,16 +194,28 @@ func (p *Peers) Call(uid uint64, timeout time.Duration, method string, params ..
 	if h.crowded() {
 		return future.Failed[Raw](errCrowded())
 	}
-	if !h.deliver(delivery{frame: encoded, act: func() { h.ask(uid, timeout, method, encoded, done) }}) {
+	var meta wire.Meta
+	if span != nil {
+		child := span.Child(method, SpanClient)
+		child.UID(uid)
+		meta.Traceparent = []byte(child.Traceparent())
+		endWith(child, done)
+	}
+	if !h.deliver(delivery{frame: encoded, act: func() { h.ask(uid, timeout, method, encoded, meta, done) }}) {
 		done.Fail(Errorf(Unavailable, "the server is shutting down"))
 	}
 	return done
 }
 
 // CallAs is Peers.Call with the result decoded as a T, on the loop of on. A
-// result that is no T fails with invalid_argument. Any goroutine.
+// result that is no T fails with invalid_argument. With a *Call as on it is a part
+// of that call's trace, which the client is told. Any goroutine.
 func CallAs[T any](p *Peers, on future.Poster, uid uint64, timeout time.Duration, method string, params ...any) *future.Future[T] {
-	return future.Map(p.Call(uid, timeout, method, params...), on, func(raw Raw) (T, error) {
+	var span Span
+	if c, ok := on.(*Call); ok {
+		span = c.span
+	}
+	return future.Map(p.callWithin(span, uid, timeout, method, params), on, func(raw Raw) (T, error) {
 		var v T
 		if err := wire.Unmarshal(raw, &v); err != nil {
 			return v, Errorf(InvalidArgument, "player %d answered %s with %s: %s", uid, method, wire.TypeName(raw), decodeProblem(err))
