@@ -1,5 +1,5 @@
 // Package admin is the daemon's HTTP server for operators: whether the process
-// is up, whether it serves, and Go's profiles. It carries no game traffic and
+// is up, whether it serves, its metrics, and Go's profiles. It carries no game traffic and
 // changes nothing in the daemon, and there is no login: its address belongs on
 // loopback or an inner network.
 //
@@ -29,6 +29,7 @@ type Options struct {
 	Addr     string       // host:port to listen on; port 0: a free one
 	Listener net.Listener // listens already, and is Close's to close; nil: Addr
 	Ready    Readiness
+	Metrics  http.Handler // of /metrics; nil: there is none
 	Log      *zap.Logger
 }
 
@@ -66,7 +67,7 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		listener: listener,
 		http: http.Server{
-			Handler:           routes(o.Ready),
+			Handler:           routes(o),
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
@@ -100,14 +101,19 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-func routes(ready Readiness) http.Handler {
+func routes(o Options) http.Handler {
 	mux := http.NewServeMux()
+	pages := "/healthz\n/readyz\n/debug/pprof/"
+	if o.Metrics != nil {
+		pages += "\n/metrics"
+		mux.Handle("GET /metrics", o.Metrics)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, "/healthz\n/readyz\n/debug/pprof/")
+		answer(w, http.StatusOK, pages)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if ok, reason := ready(); ok {
+		if ok, reason := o.Ready(); ok {
 			answer(w, http.StatusOK, "ok")
 		} else {
 			answer(w, http.StatusServiceUnavailable, reason)

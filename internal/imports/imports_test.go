@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"internal/boards":    {"internal/future", "internal/store", "wire"},
 	"internal/handlers":  {"internal/boards", "internal/commit", "internal/future", "internal/game", "internal/handlers/", "internal/players", "internal/rpc", "internal/store", "internal/tasks", "internal/tasks/", "wire"},
 	"internal/config":    {"internal/nearest"},
+	"internal/metrics":   {"internal/histogram"},
 	"internal/admin":     {},
 	"internal/ctl":       {"internal/msgjson", "wire"},
 	"internal/doctor":    {"internal/auth", "internal/config", "internal/ctl", "internal/store", "internal/store/schema", "internal/transport"},
@@ -43,7 +44,7 @@ var allowed = map[string][]string{
 	"internal/ws":        {},
 	"internal/transport": {"internal/conn", "internal/loop", "internal/ws", "wire"},
 	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/ctl", "internal/future", "internal/game", "internal/gate",
-		"internal/handlers", "internal/handlers/", "internal/loop", "internal/msgjson", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "internal/tasks", "internal/tasks/", "internal/transport", "wire"},
+		"internal/handlers", "internal/handlers/", "internal/loop", "internal/metrics", "internal/msgjson", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "internal/tasks", "internal/tasks/", "internal/transport", "wire"},
 	"internal/attack":  {"client", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},
 	"internal/cli":     {"client", "internal/config", "internal/ctl", "internal/msgjson", "internal/nearest", "internal/rpc", "internal/server", "internal/store", "internal/store/schema", "wire"},
@@ -90,6 +91,7 @@ var stays = map[string][]string{
 	"github.com/spf13/cobra":         {"cmd/gameserverd"},
 	"github.com/spf13/viper":         {"internal/config"},
 	"github.com/coreos/go-systemd":   {"internal/systemd"},
+	"github.com/prometheus":          {"internal/metrics"},
 }
 
 const module = "gameserverd/"

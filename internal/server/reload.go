@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -37,6 +38,8 @@ type reloads struct {
 	level sync.Mutex    // held while the log's level changes, and what hangs on it
 	begun chan struct{} // closed when clients are served, or never will be
 	once  sync.Once     // closes begun
+
+	done, refused atomic.Int64 // reloads, by what came of them
 }
 
 // Reread is what SIGHUP asks for: it reopens the log's file, reads the
@@ -66,6 +69,7 @@ func (s *Server) Reread(why string) (changed []config.Change, restart []string, 
 			changed, restart, err = s.reloadLocked(cfg)
 		}
 	}
+	s.reloads.count(err)
 	switch {
 	case errors.Is(err, ErrDraining): // it has begun meanwhile
 		s.logIgnored(why)
@@ -73,6 +77,16 @@ func (s *Server) Reread(why string) (changed []config.Change, restart []string, 
 		s.log.Error("reload refused: everything stays as it was", problems(err))
 	}
 	return changed, restart, err
+}
+
+// count notes what came of a reload. One that the drain has overtaken is neither.
+func (r *reloads) count(err error) {
+	switch {
+	case err == nil:
+		r.done.Add(1)
+	case !errors.Is(err, ErrDraining):
+		r.refused.Add(1)
+	}
 }
 
 func (s *Server) logIgnored(why string) {
@@ -102,7 +116,9 @@ func (s *Server) Reload(cfg *config.Config) (changed []config.Change, restart []
 	<-s.reloads.begun
 	s.reloads.turn.Lock()
 	defer s.reloads.turn.Unlock()
-	return s.reloadLocked(cfg)
+	changed, restart, err = s.reloadLocked(cfg)
+	s.reloads.count(err)
+	return changed, restart, err
 }
 
 // reloadLocked is Reload for who has the turn.

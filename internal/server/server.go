@@ -62,6 +62,7 @@ type Server struct {
 	maxConnections atomic.Int64
 	state          atomic.Int32
 	reloads        reloads
+	numbers        numbers
 	control        control
 	stopOnce       sync.Once
 	stop           chan string // why Shutdown was called
@@ -97,7 +98,9 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 
 // NewWith is New with options.
 func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: log, o: o, stop: make(chan string, 1)}
+	s := &Server{cfg: cfg, o: o, stop: make(chan string, 1)}
+	log = s.numbers.lines.count(log)
+	s.log = log
 	s.reloads.begun = make(chan struct{})
 	defer func() {
 		if err != nil {
@@ -120,6 +123,7 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	if err := s.makeSessions(o); err != nil {
 		return nil, err
 	}
+	s.makeMetrics()
 	if o.Worker {
 		s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
 		s.announce = announcer{s: s, n: o.Notifier}
