@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gameserverd/internal/cli"
 	"gameserverd/internal/ctl"
@@ -20,7 +21,14 @@ import (
 // ctlFlags are the flags of every subcommand of ctl.
 type ctlFlags struct {
 	cli.Ctl
-	file string
+	file, worker string
+}
+
+// find adds the flags that say which daemon is meant.
+func (f *ctlFlags) find(flags *pflag.FlagSet) {
+	flags.StringVar(&f.Socket, "socket", "", "the daemon's socket (default ctl.sock in data_dir)")
+	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir ("+toolDefault+")")
+	flags.StringVar(&f.worker, "worker", "", "the worker of that name, and not the daemon that serves")
 }
 
 func newCtl(program string) *cobra.Command {
@@ -31,7 +39,7 @@ func newCtl(program string) *cobra.Command {
 		Long: `Talks to a running daemon by the socket ctl.sock in its data_dir, which only the
 daemon's own user and root may open. The daemon is found by --socket, else by the
 data_dir of --config (and GAMESERVERD_DATA_DIR), else in ./data, else it is the
-installed one. What changes something is logged by the daemon, with who did it.
+installed one; with --worker it is a worker of that data_dir. What changes something is logged by the daemon, with who did it.
 
 Results go to standard output, everything else to standard error. Exit codes: 0
 done, 1 it failed or no daemon was there, 2 bad usage, 3 the drain was cut.`,
@@ -48,10 +56,10 @@ done, 1 it failed or no daemon was there, 2 bad usage, 3 the drain was cut.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cli.Failed(cmd.Help()) },
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.Socket, "socket", "", "the daemon's socket (default ctl.sock in data_dir)")
-	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir ("+toolDefault+")")
+	f.find(flags)
 	flags.BoolVar(&f.JSON, "json", false, "print JSON: one object, or one a line")
 	cmd.MarkFlagsMutuallyExclusive("socket", "config")
+	cmd.MarkFlagsMutuallyExclusive("socket", "worker")
 	cmd.AddCommand(f.status(), f.sessions(), f.kick(), f.broadcast(), f.drain(), f.trace(), f.loglevel(), f.reload())
 	return cmd
 }
@@ -59,7 +67,10 @@ done, 1 it failed or no daemon was there, 2 bad usage, 3 the drain was cut.`,
 // run finds the daemon and does do until a signal comes.
 func (f *ctlFlags) run(cmd *cobra.Command, do func(ctx context.Context) error) error {
 	if f.Socket == "" {
-		path, note, err := cli.CtlSocket(toolFile(f.file))
+		if f.worker != "" && !workerName.MatchString(f.worker) {
+			return badWorkerName(f.worker)
+		}
+		path, note, err := cli.CtlSocket(toolFile(f.file), f.worker)
 		if err != nil {
 			return badConfig(err)
 		}

@@ -79,7 +79,7 @@ func serve(program, file string) error {
 		Sockets: server.Sockets{FDs: fds, Names: names}, Notifier: systemd.New(log.Logger),
 	})
 	if err != nil {
-		return startError(cfg, err)
+		return startError(cfg, "listen.admin", err)
 	}
 	greet(os.Stdout, program, s)
 	go reloadOnHangups(s, hangups, terminal)
@@ -107,19 +107,22 @@ func badConfig(err error) error {
 }
 
 // startError is the end of a start that failed, with what to do where the operator
-// can mend it.
-func startError(cfg *config.Config, err error) error {
+// can mend it. adminKey is the key of the admin server's address.
+func startError(cfg *config.Config, adminKey string, err error) error {
 	var problems config.Problems
 	if errors.As(err, &problems) { // a file that the configuration names
 		return badConfig(err)
 	}
-	return cli.Failed(startHint(cfg, err))
+	return cli.Failed(startHint(cfg, adminKey, err))
 }
 
-func startHint(cfg *config.Config, err error) error {
+func startHint(cfg *config.Config, adminKey string, err error) error {
 	where := "GAMESERVERD_LISTEN_TCP=127.0.0.1:5701"
 	if strings.HasPrefix(err.Error(), "admin: ") {
 		where = `GAMESERVERD_LISTEN_ADMIN=127.0.0.1:5781 (or "" for none)`
+		if adminKey == "worker.admin" {
+			where = `GAMESERVERD_WORKER_ADMIN=127.0.0.1:5782 (or "" for none)`
+		}
 	}
 	switch {
 	case strings.Contains(err.Error(), "unix:"):
@@ -129,6 +132,9 @@ func startHint(cfg *config.Config, err error) error {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w\nhint: this user may not listen there; ports below 1024 and other users' folders need more rights", err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		if adminKey == "worker.admin" {
+			return fmt.Errorf("%w\nhint: this machine has no such address; worker.admin is %s", err, cfg.Worker.Admin)
+		}
 		return fmt.Errorf("%w\nhint: this machine has no such address; listen.tcp is %s, listen.admin is %s",
 			err, strings.Join(cfg.Listen.TCP, ", "), cfg.Listen.Admin)
 	}

@@ -29,10 +29,10 @@ database, whichever process runs them. docs/tasks.md says what the states mean.`
 		RunE: func(cmd *cobra.Command, _ []string) error { return cli.Failed(cmd.Help()) },
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.Socket, "socket", "", "the daemon's socket (default ctl.sock in data_dir)")
-	flags.StringVar(&f.file, "config", "", "the daemon's YAML file, for its data_dir ("+toolDefault+")")
+	f.find(flags)
 	flags.BoolVar(&f.JSON, "json", false, "print JSON")
 	cmd.MarkFlagsMutuallyExclusive("socket", "config")
+	cmd.MarkFlagsMutuallyExclusive("socket", "worker")
 	one := func(args []string) error {
 		if len(args) != 1 {
 			return cli.Usage("it takes one task's id; %s tasks list shows them", program)

@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,19 +40,31 @@ const ctlTimeout = 20 * time.Second
 const InstalledConfig = "/etc/gameserverd/gameserverd.yaml"
 
 // CtlSocket is where a daemon with the configuration of file ("": none) has its
-// socket. A daemon goes on when its file is broken, and an operator may want to
+// socket, or with a name the worker that is called so. A daemon goes on when its file is broken, and an operator may want to
 // ask it then: so of a file with problems data_dir counts all the same, and note
 // says so. Any goroutine.
-func CtlSocket(file string) (path, note string, err error) {
+func CtlSocket(file, worker string) (path, note string, err error) {
+	dir, note, err := dataDir(file)
+	switch {
+	case err != nil:
+		return "", "", err
+	case worker != "":
+		dir = ctl.WorkerDir(dir, worker)
+	}
+	return ctl.SocketPath(dir), note, nil
+}
+
+// dataDir is that of the configuration of file.
+func dataDir(file string) (dir, note string, err error) {
 	cfg, err := config.Load(file)
 	if err == nil {
-		return ctl.SocketPath(cfg.DataDir), "", nil
+		return cfg.DataDir, "", nil
 	}
 	var problems config.Problems
 	if !errors.As(err, &problems) {
 		return "", "", err
 	}
-	dir := os.Getenv("GAMESERVERD_DATA_DIR")
+	dir = os.Getenv("GAMESERVERD_DATA_DIR")
 	if dir == "" && file != "" {
 		var only struct {
 			DataDir string `yaml:"data_dir"`
@@ -65,7 +79,7 @@ func CtlSocket(file string) (path, note string, err error) {
 	if dir == "" {
 		dir = config.Default().DataDir
 	}
-	return ctl.SocketPath(dir), fmt.Sprintf("the configuration has %d problem(s), which `check` lists; data_dir is taken from it all the same", len(problems)), nil
+	return dir, fmt.Sprintf("the configuration has %d problem(s), which `check` lists; data_dir is taken from it all the same", len(problems)), nil
 }
 
 // Status prints how the daemon is.
@@ -243,6 +257,10 @@ func (c *Ctl) explain(err error) explained {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Message = fmt.Sprintf("no daemon has its socket at %s", c.Socket)
+		if names := ctl.Workers(filepath.Dir(c.Socket)); len(names) > 0 {
+			e.Hint = fmt.Sprintf("there are workers, and --worker %s is one of them: %s", names[0], strings.Join(names, ", "))
+			return e
+		}
 		e.Hint = fmt.Sprintf("is it running? --config FILE finds it by data_dir, --socket PATH names it: %s ctl --config FILE status", c.Program)
 		if _, err := os.Stat(InstalledConfig); err == nil {
 			e.Hint += fmt.Sprintf("; for the installed one: sudo %s ctl --config %s status", c.Program, InstalledConfig)

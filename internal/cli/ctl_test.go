@@ -16,7 +16,10 @@ func TestStatusForPeople(t *testing.T) {
 		HeapBytes: 5 << 20, ResidentBytes: 3 << 30,
 		Stores:   []ctl.Store{{Name: "sql", Up: true, Since: began}, {Name: "redis", Why: "refused", Since: began}},
 		Counters: map[string]int64{"panics": 2, "closed_kicked": 1},
-		Drain:    &ctl.Drain{Why: "terminated", TookMS: 1234, DeadlineMS: 5000},
+		Tasks: ctl.TasksStatus{Running: 2, Most: 16, Queues: []ctl.TaskQueue{
+			{Name: "default", Waits: 3, Active: 2, Later: 1, OldestMS: 4500}, {Name: "low", Later: 7},
+		}},
+		Drain: &ctl.Drain{Why: "terminated", TookMS: 1234, DeadlineMS: 5000},
 	}
 	var b strings.Builder
 	if err := writeStatus(&b, st, began.Add(3723*time.Second)); err != nil {
@@ -29,12 +32,39 @@ listen         a:1, b:2
 admin          off
 connections    3 of 100 at most, 2 logged in
 calls          1 under way
+tasks          2 running here, 16 at most
+queue default  3 wait, 2 active, 1 later, the oldest since 4.5s
+queue low      0 wait, 0 active, 7 later
 store sql      up since 2026-01-02 03:04:05
 store redis    AWAY since 2026-01-02 03:04:05: refused
 memory         3.0 GiB resident, 5.0 MiB of it live objects and garbage; 9 goroutines, 2 loops
 log level      info
 closed_kicked  1
 panics         2
+`
+	if b.String() != want {
+		t.Errorf("got\n%s", b.String())
+	}
+}
+
+func TestStatusOfAWorkerForPeople(t *testing.T) {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	st := &ctl.Status{
+		Role: "worker", State: "serving", Ready: true, Version: "v1", PID: 12, Started: began, Admin: "a:1", LogLevel: "info", Loops: 2,
+		Tasks: ctl.TasksStatus{Most: 4}, Counters: map[string]int64{"tasks_done": 2},
+	}
+	var b strings.Builder
+	if err := writeStatus(&b, st, began.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	want := `daemon      gameserverd worker v1, process 12, for 1s since 2026-01-02 03:04:05
+state       serving
+admin       a:1
+tasks       0 running here, 4 at most
+queues      not known: redis does not answer
+memory      0 B resident, 0 B of it live objects and garbage; 0 goroutines, 2 loops
+log level   info
+tasks_done  2
 `
 	if b.String() != want {
 		t.Errorf("got\n%s", b.String())

@@ -17,7 +17,11 @@ func writeStatus(w io.Writer, st *ctl.Status, now time.Time) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(table, "%s\t"+format+"\n", append([]any{name}, args...)...)
 	}
-	row("daemon", "gameserverd %s, process %d, for %v since %s", st.Version, st.PID,
+	what := "gameserverd"
+	if st.Role == "worker" {
+		what += " worker"
+	}
+	row("daemon", "%s %s, process %d, for %v since %s", what, st.Version, st.PID,
 		roughly(now.Sub(st.Started)), st.Started.Format("2006-01-02 15:04:05"))
 	state := st.State
 	if !st.Ready {
@@ -27,10 +31,15 @@ func writeStatus(w io.Writer, st *ctl.Status, now time.Time) error {
 	if d := st.Drain; d != nil {
 		row("drain", "%s; for %v of %v", d.Why, shortly(d.TookMS), shortly(d.DeadlineMS))
 	}
-	row("listen", "%s", strings.Join(st.Listen, ", "))
+	if st.Role != "worker" {
+		row("listen", "%s", strings.Join(st.Listen, ", "))
+	}
 	row("admin", "%s", orOff(st.Admin))
-	row("connections", "%d of %d at most, %d logged in", st.Connections, st.MaxConnections, st.Online)
-	row("calls", "%d under way", st.Underway)
+	if st.Role != "worker" {
+		row("connections", "%d of %d at most, %d logged in", st.Connections, st.MaxConnections, st.Online)
+		row("calls", "%d under way", st.Underway)
+	}
+	writeTasks(row, &st.Tasks)
 	for _, s := range st.Stores {
 		if s.Up {
 			row("store "+s.Name, "up since %s", s.Since.Format("2006-01-02 15:04:05"))
@@ -50,6 +59,30 @@ func writeStatus(w io.Writer, st *ctl.Status, now time.Time) error {
 		row(name, "%d", st.Counters[name])
 	}
 	return table.Flush()
+}
+
+// writeTasks is how background tasks are.
+func writeTasks(row func(name, format string, args ...any), t *ctl.TasksStatus) {
+	if t.Most > 0 {
+		row("tasks", "%d running here, %d at most", t.Running, t.Most)
+	} else {
+		row("tasks", "none are run here")
+	}
+	if t.Queues == nil {
+		row("queues", "not known: redis does not answer")
+	}
+	for _, q := range t.Queues {
+		row("queue "+q.Name, "%s", queueLine(q))
+	}
+}
+
+// queueLine is what waits in a queue.
+func queueLine(q ctl.TaskQueue) string {
+	line := fmt.Sprintf("%d wait, %d active, %d later", q.Waits, q.Active, q.Later)
+	if q.Waits > 0 {
+		line += fmt.Sprintf(", the oldest since %v", shortly(q.OldestMS))
+	}
+	return line
 }
 
 func orOff(s string) string {

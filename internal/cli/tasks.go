@@ -31,7 +31,10 @@ func (c *Ctl) TaskList(ctx context.Context, state string, limit int) error {
 	}
 	fmt.Fprintln(c.Out, strings.Join(counts, ", "))
 	for _, q := range list.Queues {
-		fmt.Fprintf(c.Out, "queue %s: %d wait, %d active, %d later, the oldest since %v\n", q.Name, q.Waits, q.Active, q.Later, time.Duration(q.OldestMS)*time.Millisecond)
+		fmt.Fprintf(c.Out, "queue %s: %s\n", q.Name, queueLine(q))
+	}
+	if list.Queues == nil {
+		fmt.Fprintln(c.Out, "queues: not known, redis does not answer")
 	}
 	w := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
 	if len(list.Tasks) > 0 {

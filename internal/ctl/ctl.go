@@ -22,6 +22,22 @@ const SocketName = "ctl.sock"
 // SocketPath is where the daemon with this data_dir has its socket. Any goroutine.
 func SocketPath(dataDir string) string { return filepath.Join(dataDir, SocketName) }
 
+// WorkerDir is the folder of the worker of that name in a data_dir: several workers,
+// and a daemon that serves, may have the same. Any goroutine.
+func WorkerDir(dataDir, name string) string { return filepath.Join(dataDir, workersDir, name) }
+
+const workersDir = "workers"
+
+// Workers are the names of the workers that have, or have had, their socket under a
+// data_dir. Any goroutine.
+func Workers(dataDir string) (names []string) {
+	found, _ := filepath.Glob(filepath.Join(dataDir, workersDir, "*", SocketName)) // fails for bad patterns only
+	for _, path := range found {
+		names = append(names, filepath.Base(filepath.Dir(path)))
+	}
+	return names
+}
+
 // Daemon is what a Server can ask and tell. The functions are called on HTTP
 // goroutines: any goroutine. An error that is an *Error reaches the operator with
 // its code, any other as internal.
@@ -39,7 +55,8 @@ type Daemon struct {
 
 // Status is the answer of /status.
 type Status struct {
-	State          string           `json:"state"` // starting, serving, draining, drained
+	Role           string           `json:"role"`  // serve or worker
+	State          string           `json:"state"` // starting, serving (also of a worker), draining, drained
 	Ready          bool             `json:"ready"`
 	Reason         string           `json:"reason,omitempty"` // why not ready
 	Version        string           `json:"version"`
@@ -58,7 +75,15 @@ type Status struct {
 	ResidentBytes  uint64           `json:"resident_bytes"` // 0: not known
 	Stores         []Store          `json:"stores"`
 	Counters       map[string]int64 `json:"counters"` // since the start; those that are 0 are left out
+	Tasks          TasksStatus      `json:"tasks"`
 	Drain          *Drain           `json:"drain,omitempty"`
+}
+
+// TasksStatus is how background tasks are, as far as that is known without asking SQL.
+type TasksStatus struct {
+	Running int         `json:"running"` // in this process
+	Most    int         `json:"most"`    // that may run in it at once; 0: it runs none
+	Queues  []TaskQueue `json:"queues"`  // as Redis has them for all processes; null: it does not answer
 }
 
 // Store is a store as the daemon's calls and pings found it.

@@ -46,7 +46,7 @@ var TaskStates = []string{"waiting", "running", "done", "archived", "revoked"}
 // TaskList is the answer of /tasks.
 type TaskList struct {
 	Counts map[string]int64 `json:"counts"` // all there are, by state
-	Queues []TaskQueue      `json:"queues"` // as Redis has them
+	Queues []TaskQueue      `json:"queues"` // as Redis has them; null: it does not answer
 	Tasks  []Task           `json:"tasks"`
 }
 

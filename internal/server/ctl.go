@@ -32,6 +32,7 @@ type control struct {
 	drain  atomic.Pointer[drainBegun]
 	report atomic.Pointer[Report]
 	closed atomic.Bool
+	depths queueDepths
 	served chan struct{} // closed when Serve has returned; nil: it was not called
 }
 
@@ -41,13 +42,13 @@ type drainBegun struct {
 	deadline time.Duration
 }
 
-// openCtl makes the socket in data_dir, which is locked. A daemon without it still
+// openCtl makes the socket in the folder that is locked for this daemon. A daemon without it still
 // serves its clients; but somebody who answers there although the folder is
 // locked means that the lock does not work, and two daemons on one database ruin
 // it.
 func (s *Server) openCtl() error {
 	s.control.started = time.Now()
-	c, err := ctl.New(s.cfg.DataDir, s.ctlDaemon(), s.log)
+	c, err := ctl.New(s.dir, s.ctlDaemon(), s.log)
 	var live *ctl.LiveError
 	switch {
 	case err == nil:
@@ -114,12 +115,12 @@ func (s *Server) status() ctl.Status {
 	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(heap)
 	st := ctl.Status{
-		State: [...]string{"starting", "serving", "draining"}[s.state.Load()], Version: s.o.Version, PID: os.Getpid(), Started: s.control.started,
+		Role: s.role(), State: [...]string{"starting", "serving", "draining"}[s.state.Load()], Version: s.o.Version, PID: os.Getpid(), Started: s.control.started,
 		Listen: s.Addrs(), Admin: s.AdminAddr(), LogLevel: s.log.Level().String(), Loops: len(s.loops),
 		Connections: s.peers.Connections(), MaxConnections: int(s.maxConnections.Load()), Online: s.peers.Online(), Underway: s.peers.Underway(),
 		Goroutines: runtime.NumGoroutine(), HeapBytes: heap[0].Value.Uint64(), ResidentBytes: resident(),
 		Stores:   []ctl.Store{storeState("sql", s.stores.sqlUp), storeState("redis", s.stores.redisUp)},
-		Counters: s.counters(),
+		Counters: s.counters(), Tasks: s.tasksStatus(),
 	}
 	st.Ready, st.Reason = s.Ready()
 	if d := s.control.drain.Load(); d != nil {
@@ -158,6 +159,12 @@ func (s *Server) counters() map[string]int64 {
 		all["ended_"+why] = int64(n) // refused, or gone wrong below the protocol
 	}
 	all["refused_logins"] = s.gate.Counters.Logins.Load()
+	t := s.tasks.Counters()
+	for name, n := range map[string]int64{
+		"applied": t.Applied, "handed": t.Handed, "done": t.Done, "failed": t.Failed, "archived": t.Archived, "revoked": t.Revoked, "lost": t.Lost,
+	} {
+		all["tasks_"+name] = n
+	}
 	for name, n := range all {
 		if n == 0 {
 			delete(all, name)

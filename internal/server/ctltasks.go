@@ -38,12 +38,9 @@ func (s *Server) ctlTaskList(ctx context.Context, state string, limit int) (list
 	if list.Counts, err = s.tasks.Count(ctx); err != nil {
 		return list, err
 	}
-	list.Tasks, list.Queues = []ctl.Task{}, []ctl.TaskQueue{}
+	list.Tasks, list.Queues = []ctl.Task{}, s.control.depths.get(s.taskQueues)
 	for _, info := range infos {
 		list.Tasks = append(list.Tasks, ctlTask(info))
-	}
-	for _, d := range s.tasks.Depths() {
-		list.Queues = append(list.Queues, ctl.TaskQueue{Name: d.Queue, Waits: d.Waits, Active: d.Active, Later: d.Later, OldestMS: d.Oldest.Milliseconds()})
 	}
 	return list, nil
 }

@@ -85,10 +85,16 @@ func (a *announcer) line() string {
 	case starting:
 		return "starting"
 	case serving:
+		if a.s.o.Worker {
+			return fmt.Sprintf("working: tasks running %d, done %d", a.s.tasks.Running(), a.s.tasks.Counters().Done)
+		}
 		return fmt.Sprintf("serving: connections %d, players online %d", a.s.peers.Connections(), a.s.peers.Online())
 	}
-	return fmt.Sprintf("draining: connections %d, calls %d, cut in %v", a.s.peers.Connections(), a.s.peers.Underway(),
-		max(time.Until(a.ends), 0).Round(time.Second))
+	left := max(time.Until(a.ends), 0).Round(time.Second)
+	if a.s.o.Worker {
+		return fmt.Sprintf("draining: tasks running %d, cut in %v", a.s.tasks.Running(), left)
+	}
+	return fmt.Sprintf("draining: connections %d, calls %d, cut in %v", a.s.peers.Connections(), a.s.peers.Underway(), left)
 }
 
 // serves says that the daemon serves.

@@ -136,11 +136,11 @@ func (s *Server) reloadLocked(cfg *config.Config) (changed []config.Change, rest
 		}
 	}
 	if len(restart) > 0 { // better refused now than at the restart
-		if _, err := newSettings(cfg); err != nil {
+		if _, err := newSettings(cfg, !s.o.Worker); err != nil {
 			return nil, nil, err
 		}
 	}
-	next, err := newSettings(joined)
+	next, err := newSettings(joined, !s.o.Worker)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -38,6 +38,7 @@ type Server struct {
 	cfg    *config.Config // as it was started; what a reload changes is in settings
 	log    *zap.Logger
 	o      Options
+	dir    string // that is this daemon's alone: data_dir, or a folder in it
 	loops  []*loop.Loop
 	sets   []*conn.Set
 	budget *conn.Budget // of what waits to be sent
@@ -76,6 +77,9 @@ type Options struct {
 	Tasks []*tasks.Definition
 	// Worker makes it run tasks and nothing else: nobody is served.
 	Worker bool
+	// Name is the worker's, and its folder's in data_dir; "": the first number that no
+	// other worker there has.
+	Name string
 	// Sockets take the place of the addresses in the configuration.
 	Sockets Sockets
 	// Notifier tells systemd how the daemon is; nil: there is no systemd.
@@ -108,7 +112,7 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 			s.closeCtl()
 		}
 	}()
-	first, err := newSettings(cfg)
+	first, err := newSettings(cfg, !o.Worker)
 	if err != nil {
 		return nil, err
 	}
@@ -124,13 +128,13 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 		return nil, err
 	}
 	s.makeMetrics()
-	if o.Worker {
-		s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
-		s.announce = announcer{s: s, n: o.Notifier}
-		return s, nil
-	}
 	s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
-	if err := s.listen(o.Sockets); err != nil {
+	if o.Worker {
+		err = s.listenAdmin(-1)
+	} else {
+		err = s.listen(o.Sockets)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.announce = announcer{s: s, n: o.Notifier}
@@ -247,7 +251,8 @@ const (
 	draining
 )
 
-// Ready reports whether clients are served, and if not, why. Any goroutine.
+// Ready reports whether clients are served, or tasks run by a worker, and if not, why.
+// Any goroutine.
 func (s *Server) Ready() (ok bool, reason string) {
 	switch s.state.Load() {
 	case serving:
@@ -319,7 +324,8 @@ func (s *Server) startServing() error {
 		return err
 	}
 	if s.o.Worker {
-		s.log.Info("working", zap.Strings("queues", s.cfg.Worker.Queues), zap.Int("concurrency", s.cfg.Worker.Concurrency))
+		s.log.Info("working", zap.String("name", s.WorkerName()), zap.Strings("queues", s.cfg.Worker.Queues),
+			zap.Int("concurrency", s.cfg.Worker.Concurrency), zap.String("admin", s.AdminAddr()))
 		return nil
 	}
 	if err := s.accept.StartOn(s.sets...); err != nil {

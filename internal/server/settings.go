@@ -31,15 +31,16 @@ type settings struct {
 }
 
 // newSettings reads everything that the configuration names, and puts nothing in
-// force. Its error is config.Problems, all there are.
-func newSettings(cfg *config.Config) (*settings, error) {
+// force. Its error is config.Problems, all there are. Who does not serve clients needs no
+// keys of logins and no certificate, and reads none.
+func newSettings(cfg *config.Config, serves bool) (*settings, error) {
 	n := &settings{cfg: cfg, verifier: auth.Dev{}}
 	var problems config.Problems
 	var err error
 	if n.shop, err = game.ParseShop(cfg.Game.Shop); err != nil {
 		problems = append(problems, cfg.Wrong("game.shop", err.Error()))
 	}
-	if cfg.Auth.Mode == "jwt" {
+	if serves && cfg.Auth.Mode == "jwt" {
 		if n.jwt, err = newJWT(cfg.Auth.JWT); err != nil {
 			problems = append(problems, wrongKeys(cfg, err)...)
 		}
@@ -48,8 +49,10 @@ func newSettings(cfg *config.Config) (*settings, error) {
 	var wrong config.Problems
 	n.schedules, wrong = newSchedules(cfg)
 	problems = append(problems, wrong...)
-	n.transport, n.certificate, wrong = newTransport(cfg)
-	problems = append(problems, wrong...)
+	if serves {
+		n.transport, n.certificate, wrong = newTransport(cfg)
+		problems = append(problems, wrong...)
+	}
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -60,7 +63,7 @@ func newSettings(cfg *config.Config) (*settings, error) {
 // they would refuse. The error is config.Problems; which keys there are, and what
 // is wrong with their files' modes, is logged. Any goroutine.
 func Check(cfg *config.Config, log *zap.Logger) error {
-	n, err := newSettings(cfg)
+	n, err := newSettings(cfg, true)
 	if err == nil {
 		n.logFiles(log, nil)
 	}

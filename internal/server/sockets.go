@@ -64,7 +64,7 @@ func (s *Server) listen(o Sockets) error {
 
 // listenAdmin makes the admin server, on fd unless that is -1.
 func (s *Server) listenAdmin(fd int) (err error) {
-	o := admin.Options{Addr: s.cfg.Listen.Admin, Ready: s.Ready, Metrics: s.numbers.registry.Handler(), Log: s.log}
+	o := admin.Options{Addr: s.adminConfigured(), Ready: s.Ready, Metrics: s.numbers.registry.Handler(), Log: s.log}
 	switch {
 	case fd >= 0:
 		file := os.NewFile(uintptr(fd), "admin")

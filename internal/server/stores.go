@@ -51,9 +51,7 @@ func (s *Server) openStores() (err error) {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("server: data_dir: %w", err)
 	}
-	if s.o.Worker {
-		st.unlock = func() error { return nil } // it keeps nothing there
-	} else if st.unlock, err = store.LockDir(s.cfg.DataDir); err != nil {
+	if st.unlock, err = s.lockData(); err != nil {
 		return err
 	}
 	if err := st.openSQL(); err != nil {
@@ -305,8 +303,9 @@ func (st *stores) ready() (ok bool, reason string) {
 	return true, ""
 }
 
-// needsRedis reports whether anything of the game needs Redis to answer.
-func (st *stores) needsRedis() bool { return st.cfg.Game.BoardsIndex == "redis" }
+// needsRedis reports whether anything of the game needs Redis to answer, or this is a
+// worker, whom Redis brings its work.
+func (st *stores) needsRedis() bool { return st.worker || st.cfg.Game.BoardsIndex == "redis" }
 
 // closeTime is how long the stores may take to close when the drain's deadline
 // has passed: long enough to answer, not to wait for a store that is away.

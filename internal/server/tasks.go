@@ -19,10 +19,6 @@ import (
 // makeTasks makes what applies and runs background tasks; before the players, who are
 // one of its parts.
 func (s *Server) makeTasks() (err error) {
-	concurrency := 0
-	if s.o.Worker || s.cfg.Worker.Embedded {
-		concurrency = s.cfg.Worker.Concurrency
-	}
 	s.taskParts = &tasks.Parts{
 		SQL: s.stores.sql, Log: s.log, Clock: time.Now,
 		Game: func() tasks.Game {
@@ -32,7 +28,7 @@ func (s *Server) makeTasks() (err error) {
 	}
 	s.tasks, err = tasks.New(tasks.Options{
 		SQL: s.stores.sql, Group: s.stores.group, Redis: s.stores.redis, Definitions: append(catalog.Definitions(), s.o.Tasks...),
-		Queues: weights(s.cfg.Worker.Queues), Concurrency: concurrency,
+		Queues: weights(s.cfg.Worker.Queues), Concurrency: s.concurrency(),
 		Schedules: s.settings.Load().schedules, CatchUp: s.cfg.Tasks.CatchUp,
 		Parts: s.taskParts, Log: s.log, Clock: time.Now,
 		Bus: tasks.BusHandler{

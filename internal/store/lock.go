@@ -25,7 +25,7 @@ func LockDir(dir string) (unlock func() error, err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("store: %s is in use by %s", dir, holder(f))
+			return nil, &LockedError{dir, holder(f)}
 		}
 		return nil, fmt.Errorf("store: locking %s: %w", dir, err)
 	}
@@ -33,6 +33,14 @@ func LockDir(dir string) (unlock func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("store: writing %s: %w", path, err), f.Close())
 	}
 	return f.Close, nil
+}
+
+// LockedError says that another process has the folder.
+type LockedError struct{ Dir, Holder string }
+
+// Error names both.
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("store: %s is in use by %s", e.Dir, e.Holder)
 }
 
 // holder reads who wrote the lock file last.

@@ -80,6 +80,13 @@ func (t *Tasks) Counters() Counters {
 	return Counters{c.applied.Load(), c.handed.Load(), c.done.Load(), c.failed.Load(), c.archived.Load(), c.revoked.Load(), c.lost.Load()}
 }
 
+// Running is how many tasks run in this process. Any goroutine.
+func (t *Tasks) Running() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.running) + len(t.ephemeral)
+}
+
 // New makes Tasks that can apply; nothing is connected and nothing runs yet.
 func New(o Options) (*Tasks, error) {
 	if o.Lease == 0 {
