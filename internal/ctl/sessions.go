@@ -42,8 +42,7 @@ func (s *Session) rate() float64 {
 func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	by, limit := cmp.Or(q.Get("sort"), Orders[0]), defaultLimit
-	order, ok := orders[by]
-	if !ok {
+	if orders[by] == nil {
 		fail(w, http.StatusBadRequest, &Error{invalid, "sort must be one of " + strings.Join(Orders, ", ")})
 		return
 	}
@@ -62,21 +61,27 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.askTime)
 	defer cancel()
-	all, err := s.snapshot(ctx, by == "rate" || q.Get("rate") == "true")
+	all, err := ListSessions(ctx, s.daemon, by, by == "rate" || q.Get("rate") == "true", s.ending)
 	if err != nil {
 		failed(w, err)
 		return
 	}
-	slices.SortFunc(all, func(a, b Session) int {
-		return cmp.Or(order(&a, &b), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Conn, b.Conn))
-	})
 	answer(w, Sessions{Total: len(all), Sessions: all[:min(limit, len(all))]})
 }
 
-// snapshot lists the sessions, with what they sent in the last second if that is
-// wanted.
-func (s *Server) snapshot(ctx context.Context, rated bool) ([]Session, error) {
-	first, err := s.daemon.Sessions(ctx)
+// ListSessions lists the sessions in one of Orders, with what they sent in the next
+// second if that is wanted, or until ending is closed. Any goroutine.
+func ListSessions(ctx context.Context, d Daemon, by string, rated bool, ending <-chan struct{}) ([]Session, error) {
+	all, err := snapshot(ctx, d, rated, ending)
+	order := orders[by]
+	slices.SortFunc(all, func(a, b Session) int {
+		return cmp.Or(order(&a, &b), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Conn, b.Conn))
+	})
+	return all, err
+}
+
+func snapshot(ctx context.Context, d Daemon, rated bool, ending <-chan struct{}) ([]Session, error) {
+	first, err := d.Sessions(ctx)
 	if err != nil || !rated {
 		return first, err
 	}
@@ -85,11 +90,11 @@ func (s *Server) snapshot(ctx context.Context, rated bool) ([]Session, error) {
 	defer wait.Stop()
 	select {
 	case <-wait.C:
-	case <-s.ending:
+	case <-ending:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	second, err := s.daemon.Sessions(ctx)
+	second, err := d.Sessions(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 		select {
 		case m := <-messages:
 			last.Messages++
-			if out.line(traced(m)) != nil {
+			if out.line(TracedOf(m)) != nil {
 				return
 			}
 		case <-over.C:
@@ -91,7 +91,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	stop()
 	for range len(messages) { // what came before
 		last.Messages++
-		if out.line(traced(<-messages)) != nil {
+		if out.line(TracedOf(<-messages)) != nil {
 			return
 		}
 	}
@@ -108,8 +108,9 @@ var (
 	aToken  = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}`) // {" in base64: the head of a JWT
 )
 
-// traced is the line of a message. What is sent to log in is never shown.
-func traced(m Message) Traced {
+// TracedOf is the line of a message. What is sent to log in is never shown. Any
+// goroutine.
+func TracedOf(m Message) Traced {
 	t := Traced{
 		At: m.At, Dir: "out", Kind: m.Kind.String(), ID: m.ID, Method: strings.ToValidUTF8(m.Method, "?"),
 		Failed: m.Failed, Size: m.Size, TookMS: float64(m.Took.Microseconds()) / 1000,
