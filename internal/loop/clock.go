@@ -18,6 +18,15 @@ func (l *Loop) readClock() {
 	if mono := int64(now.Sub(l.base)); mono > l.mono {
 		l.now, l.mono = now, mono
 	}
+	l.record.read, l.record.readAt = max(l.mono, l.record.read), l.pace.steps
+}
+
+// sinceBase reads the clock on Monotonic's scale. For the real clock that is half of what readClock costs: no look at the wall clock.
+func (l *Loop) sinceBase() int64 {
+	if l.real {
+		return int64(time.Since(l.base))
+	}
+	return int64(l.clock.Now().Sub(l.base))
 }
 
 // Time returns the time at which this turn began: it was read after the last wait, and again after every 64 callbacks.

@@ -64,6 +64,7 @@ type Loop struct {
 	slow         time.Duration
 	maxCallbacks int
 	base         time.Time // Monotonic counts from here
+	real         bool      // clock is the real one
 
 	// any goroutine
 	mu       sync.Mutex // guards queue, running, closed, signals
@@ -78,6 +79,7 @@ type Loop struct {
 	pending  atomic.Int64  // see Pending
 	gid      atomic.Uint64 // the goroutine inside Start, 0 if none
 	pace     pace          // what the watchdog looks at
+	record   record        // what Stats tells
 
 	// loop only
 	batch   []callback // the callbacks being run, from batchAt on
@@ -109,7 +111,7 @@ func New(o Options) (*Loop, error) {
 		events:       make([]unix.EpollEvent, minEvents),
 	}
 	if l.clock == nil {
-		l.clock = realClock{}
+		l.clock, l.real = realClock{}, true
 	}
 	if l.maxCallbacks <= 0 {
 		l.maxCallbacks = DefaultMaxCallbacks
@@ -182,6 +184,7 @@ func (l *Loop) run() error {
 	}
 	defer l.watch()()
 	l.readClock()
+	l.record.began = l.mono
 	for {
 		if stopped, err := l.turn(); stopped || err != nil {
 			return err

@@ -38,6 +38,7 @@ type Pool struct {
 	waiting int // in queue
 	running int // goroutines, idle ones included
 	idle    []*worker
+	refused uint64 // not taken since all workers were busy and the queue was full
 	closed  bool
 	quiet   chan struct{} // closed when nothing is accepted and unfinished; nil: nobody waits for that
 }
@@ -76,9 +77,25 @@ func (p *Pool) submit(fn func()) error {
 		p.queue[(p.head+p.waiting)%p.limit] = fn
 		p.waiting++
 	default:
+		p.refused++
 		return ErrPoolFull
 	}
 	return nil
+}
+
+// PoolStats is what a Pool does now, and what it has refused since it was made.
+type PoolStats struct {
+	Running int    // functions
+	Idle    int    // workers without one
+	Waiting int    // functions in the queue
+	Refused uint64 // functions, since all workers were busy and the queue was full
+}
+
+// Stats returns the counts, all of one moment. Any goroutine.
+func (p *Pool) Stats() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return PoolStats{Running: p.running - len(p.idle), Idle: len(p.idle), Waiting: p.waiting, Refused: p.refused}
 }
 
 // Close makes Submit refuse from now on. What was accepted still runs; see Drain. Any goroutine.

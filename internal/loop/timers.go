@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"gameserverd/internal/histogram"
 )
 
 // Timeout is one call that a loop will make at some time. It is made by CallAt and its relatives, and good for RemoveTimeout.
@@ -144,9 +146,14 @@ func (h *timers) rebuild() {
 // called in this turn, even if its time has passed. One that an earlier one removes is not called at all.
 func (l *Loop) runTimers() {
 	h := &l.timers
+	now := int64(0) // read once, and only if a timer is due
 	for len(h.heap) > 0 && h.heap[0].when <= l.mono {
 		if x := h.pop(); x.t.fn != nil {
 			h.due = append(h.due, x.t)
+			if now == 0 {
+				now = l.Nanotime()
+			}
+			histogram.Durations.Observe(&l.record.lag, now-x.when)
 		}
 	}
 	if len(h.due) == 0 {

@@ -34,6 +34,7 @@ func (l *Loop) turn() (stopped bool, err error) {
 		return false, fmt.Errorf("loop %s: waiting for events: %w", l.name, err)
 	}
 	l.readClock()
+	l.turned()
 	l.busy = n > 0 && n <= fewEvents
 	l.eventAt, l.eventsN = 0, n
 	for l.eventAt < l.eventsN {
@@ -74,9 +75,10 @@ func (l *Loop) wait() (int, error) {
 		}
 	}
 	timeout := time.Duration(-1)
+	// The turn's clock is as old as the turn: a wait reckoned from it would end that much too late.
+	l.readClock()
+	l.record.rested = l.mono
 	if next, ok := l.timers.next(); ok {
-		// The turn's clock is as old as the turn: a wait reckoned from it would end that much too late.
-		l.readClock()
 		if timeout = time.Duration(next - l.mono); timeout <= 0 {
 			return l.poll(0)
 		}

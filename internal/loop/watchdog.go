@@ -30,7 +30,8 @@ type pace struct {
 	on bool // immutable after New
 
 	// loop only
-	n uint64 // the last count
+	n     uint64 // the last count
+	steps uint64 // functions begun, watchdog or not
 
 	// any goroutine
 	count atomic.Uint64 // odd: label and who belong to what runs now; restCount: the loop waits
@@ -43,6 +44,7 @@ const restCount = 0
 
 // step says that another function begins.
 func (p *pace) step() {
+	p.steps++
 	if p.on {
 		p.n = (p.n + 2) &^ 1
 		p.count.Store(p.n)
@@ -145,6 +147,7 @@ func (l *Loop) report(count uint64, took time.Duration) {
 	if l.pace.count.Load() != count {
 		s.Label, s.Who, s.Stack = "", 0, "" // they may be those of what came after
 	}
+	l.held(s.Label)
 	l.onSlow(s)
 }
 

@@ -31,10 +31,10 @@ var (
 	Reloads      = counter("reloads_total", "Reloads of the configuration, by result: ok or refused.", "result")
 	LogLines     = counter("log_lines_total", "Lines of the log, by level: those that were written and those that were sampled away.", "level")
 
-	Calls      = counter("calls_total", "Calls of methods by clients that have ended, notifications included.", "method")
+	Calls      = counter("calls_total", "Calls of methods by clients that have ended or were refused, notifications included.", "method")
 	CallErrors = counter("call_errors_total", "Those that ended with an error, by its code.", "method", "code")
-	CallQueue  = durations("call_queue_seconds", "From when the loop saw the message to when the method began: behind others of the turn, and in the session's mailbox.", "method")
-	CallRun    = durations("call_run_seconds", "From when the method began, its decoding included, to when its response was written.", "method")
+	CallQueue  = durations("call_queue_seconds", "From when the loop had the message to when the call began: behind others of the turn, and in the session's mailbox.", "method")
+	CallRun    = durations("call_run_seconds", "From when the call began, the reading of its bytes and decoding included, to when its response was written.", "method")
 	Unknown    = counter("calls_unknown_total", "Calls of methods that there are not.")
 	Underway   = gauge("calls_underway", "Calls that have begun and not ended: those of futures and workers, to clients and from them.")
 
@@ -46,8 +46,8 @@ var (
 	FailedNotes = counter("failed_notifications_total", "Notifications of clients that failed, which nobody is told.")
 
 	LoopTurns     = counter("loop_turns_total", "Turns of the loop.", "loop")
-	LoopTurn      = durations("loop_turn_seconds", "How long one turn took, from when it had its events to when it waited for the next.", "loop")
-	LoopLag       = durations("loop_lag_seconds", "How late timers ran: what a callback waits that is due now.", "loop")
+	LoopTurn      = durations("loop_turn_seconds", "How long one turn took, from when it had its events to when it could wait for the next.", "loop")
+	LoopLag       = durations("loop_lag_seconds", "How late timers ran: what a timer waits that is due now.", "loop")
 	LoopSlow      = counter("loop_slow_callbacks_total", "Callbacks that held a loop longer than loop.slow_callback, by the method; - where it was none.", "method")
 	LoopCallbacks = gauge("loop_callbacks_waiting", "Callbacks that wait for the next turn.", "loop")
 	LoopConns     = gauge("loop_connections", "Connections of the loop.", "loop")
@@ -70,7 +70,7 @@ var (
 	InputBytes    = gauge("input_bytes", "Bytes received and not handled yet, of all clients.")
 	InputMax      = gauge("input_limit_bytes", "limits.max_total_input_bytes.")
 	Mailbox       = gauge("mailbox_messages", "Messages that wait in mailboxes.")
-	MailboxSize   = sizes("mailbox_length", "How many messages waited in a session's mailbox when one more came.")
+	MailboxSize   = sizes("mailbox_length", "Messages in a session's mailbox after one more had come.")
 	MailboxFull   = counter("mailbox_full_total", "Times that reading stopped at a full mailbox.")
 	OverRate      = counter("rate_limited_total", "Messages over limits.rate_per_second, by kind: request or notification; login: logins over limits.login_rate_per_ip.", "kind")
 	Shed          = counter("shed_total", "Sessions refused or closed for want of memory, by which: new, stranger, input, output.", "which")

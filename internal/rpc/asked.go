@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gameserverd/internal/future"
+	"gameserverd/internal/histogram"
 	"gameserverd/wire"
 )
 
@@ -14,6 +15,7 @@ type asked struct {
 	id     uint32
 	done   *future.Future[Raw]
 	cancel func() // its deadline
+	sent   int64  // when, by the hub's clock
 }
 
 // maxAsked bounds the server's unanswered calls to one client.
@@ -22,21 +24,25 @@ const maxAsked = 256
 // ask sends a request to the client of uid; params are encoded. A meta that has
 // something is sent too.
 func (h *Hub) ask(uid uint64, timeout time.Duration, method string, params Raw, meta wire.Meta, done *future.Future[Raw]) {
+	fail := func(err error) {
+		h.recordAsked(err)
+		done.Fail(err)
+	}
 	s := h.session(h.uids[uid])
 	if s == nil || s.has(flagClosing|flagEOF) {
-		done.Fail(Errorf(FailedPrecondition, "player %d is not online", uid))
+		fail(Errorf(FailedPrecondition, "player %d is not online", uid))
 		return
 	}
 	x := h.sessions.extend(s)
 	if len(x.asked) >= maxAsked {
-		done.Fail(&Error{Code: ResourceExhausted, Message: fmt.Sprintf("%d calls to player %d wait for an answer", maxAsked, uid), RetryAfter: defaultRetry})
+		fail(&Error{Code: ResourceExhausted, Message: fmt.Sprintf("%d calls to player %d wait for an answer", maxAsked, uid), RetryAfter: defaultRetry})
 		return
 	}
 	s.nextID++
-	a := &asked{id: s.nextID, done: done}
+	a := &asked{id: s.nextID, done: done, sent: h.clock()}
 	frame, err := endFrame(appendRequest(wire.BeginFrame(nil), a.id, method, params, meta), nil)
 	if err != nil {
-		done.Fail(err)
+		fail(err)
 		h.sessions.shrink(s)
 		return
 	}
@@ -45,7 +51,7 @@ func (h *Hub) ask(uid uint64, timeout time.Duration, method string, params Raw, 
 	conn := s.conn
 	a.cancel = h.loop.After(timeout, func() {
 		if s := h.session(conn); s != nil && h.takeAsked(s, a.id) == a {
-			done.Fail(Errorf(DeadlineExceeded, "player %d did not answer %s in %s", uid, method, timeout))
+			h.endAsked(a, Errorf(DeadlineExceeded, "player %d did not answer %s in %s", uid, method, timeout))
 		}
 	})
 	h.send(s, frame)
@@ -86,10 +92,23 @@ func (h *Hub) answered(s *session, m *wire.Message) {
 	}
 	a.cancel()
 	if e := wire.ParseError(m.Err); e != nil {
-		a.done.Fail(e)
+		h.endAsked(a, e)
 		return
 	}
+	h.recordAnswer(a, nil)
 	a.done.Resolve(append(Raw{}, m.Result...))
+}
+
+// endAsked fails a call that was sent.
+func (h *Hub) endAsked(a *asked, why *Error) {
+	h.recordAnswer(a, why)
+	a.done.Fail(why)
+}
+
+// recordAnswer counts a call that was sent and has ended with err.
+func (h *Hub) recordAnswer(a *asked, err error) {
+	h.recordAsked(err)
+	histogram.Durations.Observe(&h.records.asked.Time, h.clock()-a.sent)
 }
 
 // forgetAsked fails all calls that the client can no longer answer.
@@ -97,6 +116,6 @@ func (h *Hub) forgetAsked(s *session, why *Error) {
 	for s.ext != nil && len(s.ext.asked) > 0 {
 		a := h.takeAsked(s, s.ext.asked[0].id)
 		a.cancel()
-		a.done.Fail(why)
+		h.endAsked(a, why)
 	}
 }

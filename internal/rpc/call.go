@@ -27,8 +27,10 @@ type Call struct {
 	conn     uint64
 	uid      uint64
 	kind     callKind
-	done     bool // the method has ended
-	answered bool // the response has been sent
+	done     bool  // the method has ended
+	answered bool  // the response has been sent
+	began    int64 // by the hubs' clock
+	queued   int64 // nanoseconds from when the message came to began
 	stopTime func()
 
 	// immutable while the call runs
@@ -151,6 +153,18 @@ func (c *Call) end(cause error) {
 	c.ended = cause
 	if c.cancel != nil {
 		c.cancel(cause)
+	}
+}
+
+// begin notes what the call has brought with it, and when it begins.
+func (c *Call) begin(h *Hub, in *incoming) {
+	c.began = h.loop.Recent() + h.offset
+	c.queued = c.began - in.arrived
+	c.deadline = in.deadline
+	if in.span != nil {
+		c.span, c.trace = in.span, in.span.TraceID()
+	} else if in.meta.Traceparent != nil {
+		c.trace = traceID(in.meta.Traceparent)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"gameserverd/internal/histogram"
 	"gameserverd/wire"
 )
 
@@ -32,7 +33,7 @@ func (h *Hub) receive(s *session, raw []byte) {
 		h.enqueue(s, raw)
 		return
 	}
-	h.start(s, m, method, time.Time{})
+	h.start(s, m, method, rightNow)
 }
 
 // taken does with a message of size bytes what few sessions need: it shows it to
@@ -46,6 +47,7 @@ func (h *Hub) taken(s *session, m *wire.Message, size int) bool {
 		return false
 	}
 	// What came before the goodbye is still answered, from the mailbox.
+	h.turnAway(h.method(m.Method), Unavailable)
 	h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
 		Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
 	return true
@@ -68,7 +70,8 @@ func (h *Hub) method(name []byte) *Method {
 // that is full.
 func (h *Hub) enqueue(s *session, raw []byte) {
 	box := &s.ext.box
-	box.push(raw, h.loop.Now().Sub(h.epoch))
+	box.push(raw, time.Duration(h.clock()))
+	histogram.Sizes.Observe(&h.records.mailbox, int64(box.count))
 	h.countInput(mailboxHeader + len(raw))
 	h.peers.waiting.Add(1)
 	if box.count >= h.limits.MaxMailbox || box.size() >= h.limits.MaxMailboxBytes {
@@ -108,7 +111,7 @@ func (h *Hub) next(s *session) {
 			h.protocolError(s, err)
 			return
 		}
-		h.start(s, &h.msg, h.method(h.msg.Method), h.epoch.Add(arrived))
+		h.start(s, &h.msg, h.method(h.msg.Method), int64(arrived))
 	}
 	if s.conn != conn {
 		return
@@ -135,18 +138,28 @@ func (h *Hub) reopen(s *session) {
 	h.link.Resume(s.conn)
 }
 
+// incoming is what a call brings with it.
+type incoming struct {
+	arrived  int64 // by the hub's clock
+	meta     wire.Meta
+	deadline time.Time // zero: none
+	span     Span      // nil: it is not traced
+}
+
+// rightNow is the arrival of a message that has not waited.
+const rightNow = -1
+
 // start runs one request or notification whose turn has come. arrived is when
-// it came, zero for right now.
-func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived time.Time) {
+// it came, by the hub's clock, or rightNow.
+func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived int64) {
 	notify := m.Kind == wire.Notification
-	var meta wire.Meta
-	var deadline time.Time
+	in := incoming{arrived: arrived}
+	if arrived == rightNow {
+		in.arrived = h.clock()
+	}
 	if m.Meta != nil {
-		meta = wire.ParseMeta(m.Meta)
-		if arrived.IsZero() {
-			arrived = h.loop.Now()
-		}
-		deadline = deadlineOf(arrived, meta)
+		in.meta = wire.ParseMeta(m.Meta)
+		in.deadline = deadlineOf(h.timeOf(in.arrived), in.meta)
 	}
 	var refusal *Error
 	switch {
@@ -154,23 +167,23 @@ func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived time.Ti
 		refusal = Errorf(Unimplemented, "there is no method %q", m.Method)
 	case s.uid == 0 && !method.Public:
 		refusal = Errorf(Unauthenticated, "%s needs a login: call auth.login first", method.Name)
-	case !deadline.IsZero() && !h.loop.Now().Before(deadline):
+	case !in.deadline.IsZero() && !h.loop.Now().Before(in.deadline):
 		refusal = Errorf(DeadlineExceeded, "the time for %s was over before it began", method.Name)
 	}
-	var span Span
 	if h.peers.tracer != nil && method != nil {
-		span = h.beginSpan(s, method, meta.Traceparent, arrived)
+		in.span = h.beginSpan(s, method, &in)
 	}
 	switch {
 	case refusal != nil:
-		if span != nil {
-			span.End(refusal.Code, refusal)
+		h.turnAway(method, refusal.Code)
+		if in.span != nil {
+			in.span.End(refusal.Code, refusal)
 		}
 		h.refuse(s, m.ID, notify, refusal)
 	case method.Sync != nil:
-		h.runPlain(s, m, method, meta, deadline, span)
+		h.runPlain(s, m, method, &in)
 	default:
-		h.runLater(s, m, method, meta, deadline, span)
+		h.runLater(s, m, method, &in)
 	}
 }
 
@@ -189,18 +202,13 @@ func deadlineOf(arrived time.Time, meta wire.Meta) time.Time {
 }
 
 // runPlain runs a method that ends before it returns. This is the hot path: no
-// allocation, no clock, no lock.
-func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time, span Span) {
+// allocation, no lock, and one reading of the clock, in record.
+func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, in *incoming) {
 	conn, id, notify := s.conn, m.ID, m.Kind == wire.Notification
 	c := h.plainCall()
 	c.conn, c.uid = conn, s.uid
 	c.method, c.id, c.notify = method, id, notify
-	c.deadline = deadline
-	if span != nil {
-		c.span, c.trace = span, span.TraceID()
-	} else if meta.Traceparent != nil {
-		c.trace = traceID(meta.Traceparent)
-	}
+	c.begin(h, in)
 	h.loop.Enter(&method.Name, s.uid)
 	out := wire.AppendResult(wire.BeginFrame(h.scratch[:0]), id)
 	err := h.args.reset(method, m.Params)
@@ -210,8 +218,8 @@ func (h *Hub) runPlain(s *session, m *wire.Message, method *Method, meta wire.Me
 	h.drainInbox()
 	if s.conn == conn && !s.has(flagClosing) {
 		h.respond(s, c, out, err)
-	} else if h.peers.observed() {
-		h.peers.after(c, err)
+	} else {
+		h.recordUntold(c, err)
 	}
 	h.endPlain(c)
 }
@@ -288,7 +296,9 @@ func (h *Hub) respond(s *session, c *Call, out []byte, err error) {
 		h.drainInbox()
 	}
 	if err != nil {
-		h.refuse(s, c.id, c.notify, h.publicError(c, err))
+		e := h.publicError(c, err)
+		h.refuse(s, c.id, c.notify, e)
+		h.record(c, e.Code)
 		return
 	}
 	if cap(out) <= maxScratch {
@@ -298,6 +308,7 @@ func (h *Hub) respond(s *session, c *Call, out []byte, err error) {
 		wire.EndFrame(out, 0)
 		h.send(s, out)
 	}
+	h.record(c, "")
 }
 
 // refuse answers a request with an error; a notification has nobody to tell.

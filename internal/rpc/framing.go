@@ -24,11 +24,22 @@ func (h *Hub) detect(s *session, b []byte) bool {
 		h.closeSession(s, wire.Closing{Code: wire.ProtocolError, Message: fmt.Sprintf("a first byte of 0x%02x begins no protocol that is served here", b[0])})
 		return false
 	}
+	h.settleTransport(s)
 	if s.has(flagRefused) {
 		h.closeSession(s, h.whyRefused(s))
 		return false
 	}
 	return true
+}
+
+// settleTransport counts the session as what carries it, which its first message
+// has shown along with its framing.
+func (h *Hub) settleTransport(s *session) {
+	known := s.framing
+	s.framing = framingUnknown
+	h.uncountOpen(s)
+	s.framing, s.transport = known, transportIndex(h.link.Describe(s.conn))
+	h.countOpen(s)
 }
 
 // tooLarge is the error of a message over limits.max_frame_bytes.

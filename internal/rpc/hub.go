@@ -19,6 +19,14 @@ type Loop interface {
 	After(d time.Duration, fn func()) (cancel func()) // loop only
 	Now() time.Time                                   // loop only: the turn's clock
 	Enter(label *string, who uint64)                  // loop only: names what runs, for the watchdog
+
+	// Three readings of one clock that never goes back, in nanoseconds from a moment
+	// of the loop's own. Loop only.
+	Monotonic() int64 // of Now
+	Nanotime() int64  // now
+	// Recent is the last of the above that was made in the function that the loop runs
+	// now or in the one before it (an event, a callback, a timer), else it is Nanotime.
+	Recent() int64
 }
 
 // Link is what a Hub needs of the connections of its loop. A connection is known
@@ -34,7 +42,7 @@ type Link interface {
 	Shutdown(conn uint64)             // flush, FIN, close
 	Dismiss(conn uint64)              // the same, cheaply: a client that goes on sending may meet an RST
 	Peer(conn uint64) netip.AddrPort
-	Describe(conn uint64) string // what carries the messages: "tcp", "tls", "websocket", "tls+websocket"
+	Describe(conn uint64) string // what carries the messages: "tcp", "tls", "websocket", "tls+websocket"; it is not changed once some have come
 	Pending(conn uint64) int     // bytes written and not sent yet
 	Kept(conn uint64) []byte     // what was offered and not used up; valid until the next turn
 	// Move takes the connection with all its bytes to another hub's loop, where
@@ -55,7 +63,7 @@ type Hub struct {
 	limits  Limits
 
 	// loop only
-	epoch     time.Time // what the hub's own clock counts from; monotonic
+	offset    int64 // from the loop's Monotonic to clock
 	sessions  sessions
 	uids      map[uint64]uint64 // the connection of each player whose home this hub is
 	orphans   map[*Call]struct{}
@@ -77,6 +85,7 @@ type Hub struct {
 	proxies   map[uint64][]*proxy // likewise
 	goodbye   goodbye
 	told      toldLately
+	records   records
 	leave     func(*session) // takes a session out of its rooms
 
 	// any goroutine
@@ -115,7 +124,9 @@ func (h *Hub) Opened(conn uint64) {
 func (h *Hub) begin(conn uint64) *session {
 	h.open.Add(1)
 	h.rate.reset(conn)
-	return h.sessions.open(conn)
+	s := h.sessions.open(conn)
+	h.countOpen(s)
+	return s
 }
 
 // Data handles the bytes that have come on a connection and returns how many of
@@ -252,6 +263,7 @@ func isSlowConsumer(err error) bool {
 // release frees the session's record.
 func (h *Hub) release(s *session) {
 	h.noLongerRefused(s)
+	h.uncountOpen(s)
 	*s = session{}
 	h.open.Add(-1)
 }

@@ -7,22 +7,22 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"gameserverd/wire"
 )
 
 // runLater starts a method that ends later: one that returns a future, or a
 // blocking one.
-func (h *Hub) runLater(s *session, m *wire.Message, method *Method, meta wire.Meta, deadline time.Time, span Span) {
+func (h *Hub) runLater(s *session, m *wire.Message, method *Method, in *incoming) {
 	x := h.sessions.extend(s)
 	if method.Concurrent && len(x.calls) >= h.limits.MaxConcurrent {
+		h.turnAway(method, ResourceExhausted)
 		refusal := &Error{
 			Code: ResourceExhausted, RetryAfter: defaultRetry,
 			Message: fmt.Sprintf("%d calls of this session are under way, the limit is %d", len(x.calls), h.limits.MaxConcurrent),
 		}
-		if span != nil {
-			span.End(refusal.Code, refusal)
+		if in.span != nil {
+			in.span.End(refusal.Code, refusal)
 		}
 		h.refuse(s, m.ID, m.Kind == wire.Notification, refusal)
 		h.sessions.shrink(s)
@@ -30,13 +30,9 @@ func (h *Hub) runLater(s *session, m *wire.Message, method *Method, meta wire.Me
 	}
 	c := &Call{
 		conn: s.conn, uid: s.uid, method: method, id: m.ID, notify: m.Kind == wire.Notification,
-		now: h.loop.Now(), deadline: deadline, peer: h.link.Peer(s.conn), kind: orderedCall, span: span,
+		now: h.loop.Now(), peer: h.link.Peer(s.conn), kind: orderedCall,
 	}
-	if span != nil {
-		c.trace = span.TraceID()
-	} else {
-		c.trace = traceID(meta.Traceparent)
-	}
+	c.begin(h, in)
 	c.hub.Store(h)
 	if method.Concurrent {
 		c.kind = concurrentCall
@@ -129,6 +125,7 @@ func (h *Hub) armDeadline(c *Call) {
 		c.answered = true
 		h.drainInbox()
 		h.refuse(s, c.id, c.notify, Errorf(DeadlineExceeded, "the time for %s is over", c.method.Name))
+		h.record(c, DeadlineExceeded)
 	})
 }
 
@@ -157,9 +154,7 @@ func (h *Hub) settle(c *Call, encode func([]byte) ([]byte, error), err error) {
 		h.forget(s, c)
 	} else {
 		delete(h.orphans, c)
-		if h.peers.observed() {
-			h.peers.after(c, err)
-		}
+		h.recordUntold(c, err)
 	}
 	c.end(errCallEnded)
 	c.done = true
@@ -174,9 +169,7 @@ func (h *Hub) answer(s *session, c *Call, encode func([]byte) ([]byte, error), e
 		out, err = h.encode(c, out, encode)
 	}
 	if c.answered || s.has(flagClosing) {
-		if h.peers.observed() {
-			h.peers.after(c, err)
-		}
+		h.recordUntold(c, err)
 		return
 	}
 	h.respond(s, c, out, err)

@@ -88,8 +88,10 @@ func (h *Hub) adopt(conn uint64, was session, c *Call, uid uint64) {
 	c.conn = conn
 	c.hub.Store(h)
 	s := h.begin(conn)
+	h.uncountOpen(s)
 	*s = was
 	s.conn = conn
+	h.countOpen(s)
 	s.flags &^= flagMoving
 	s.lastIn, s.opened, s.frameAt = h.tick, h.tick, 0
 	h.armDeadline(c)

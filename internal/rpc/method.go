@@ -16,6 +16,8 @@ type Method struct {
 
 	Where string // "internal/handlers/room/room.go:31", for people
 
+	index int // in Registry.Methods, once the registry is frozen
+
 	// Exactly one of the three is set. Each decodes its params from a first.
 
 	// Sync runs on the loop, must not block, and appends the result to out.

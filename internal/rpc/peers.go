@@ -51,6 +51,7 @@ type Peers struct {
 	bound      func(uid uint64)
 	unbound    func(uid uint64)
 	hubs       []*Hub
+	origin     time.Time // what the hubs' clocks count from; monotonic
 
 	// any goroutine
 	Counters Counters
@@ -84,9 +85,12 @@ func orNothing(fn func(uid uint64)) func(uid uint64) {
 	return fn
 }
 
-// AddHub makes the hub of one more loop. Its link is set by Connect. Before Start
-// only.
+// AddHub makes the hub of one more loop, which does not run yet. Its link is set by
+// Connect. Before Start only.
 func (p *Peers) AddHub(loop Loop) *Hub {
+	if len(p.hubs) == 0 {
+		p.origin = loop.Now()
+	}
 	h := &Hub{
 		peers: p, index: len(p.hubs), loop: loop, methods: p.registry.methods,
 		uids: make(map[uint64]uint64), orphans: make(map[*Call]struct{}), rooms: make(map[string]*room), tick: 1,
@@ -105,8 +109,9 @@ func (h *Hub) Connect(link Link) { h.link = link }
 func (p *Peers) Start() {
 	p.registry.Freeze()
 	for _, h := range p.hubs {
+		h.records.methods = make([]MethodStats, len(p.registry.methods))
 		h.loop.AddCallback(func() {
-			h.epoch = h.loop.Now()
+			h.offset = int64(h.loop.Now().Sub(p.origin)) - h.loop.Monotonic()
 			h.sweep()
 		})
 	}

@@ -86,9 +86,6 @@ func (r *rate) spend(full *int64, now int64) (wait time.Duration) {
 	return 0
 }
 
-// clock is the turn's time, in nanoseconds since the hub began.
-func (h *Hub) clock() int64 { return int64(h.loop.Now().Sub(h.epoch)) }
-
 // withinRate counts a request or notification. One that is over the limit is
 // refused, a notification without a word; and a session of which as many were
 // refused as may be let pass, a burst of them or the rate in the long run, is
@@ -101,6 +98,7 @@ func (h *Hub) withinRate(s *session, m *wire.Message) bool {
 		return true
 	}
 	notify := m.Kind == wire.Notification
+	h.turnAway(h.method(m.Method), ResourceExhausted)
 	if notify {
 		h.peers.Counters.OverRateDropped.Add(1)
 	} else {

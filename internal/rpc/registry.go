@@ -46,7 +46,16 @@ func (r *Registry) Add(methods ...Method) error {
 }
 
 // Freeze ends the filling of the registry; from then on any goroutine may read it.
-func (r *Registry) Freeze() { r.frozen = true }
+// A second Freeze does nothing. One goroutine at a time.
+func (r *Registry) Freeze() {
+	if r.frozen {
+		return
+	}
+	r.frozen = true
+	for i, m := range r.Methods() {
+		r.methods[m.Name].index = i
+	}
+}
 
 // Lookup finds a method by its wire name. Any goroutine, after Freeze.
 func (r *Registry) Lookup(name string) (*Method, bool) {

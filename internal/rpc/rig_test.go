@@ -30,9 +30,14 @@ type rig struct {
 	mayWarn bool
 }
 
+var fakeStart = time.Unix(1_700_000_000, 0)
+
 // fakeLoop queues callbacks and timers and runs them in turn.
 type fakeLoop struct {
 	now    time.Time
+	ran    time.Duration // since now; the turn's end adds it
+	read   int64         // the last reading of the clock
+	real   time.Time     // not zero: Nanotime reads the real clock, from then
 	timers []*fakeTimer
 
 	mu    sync.Mutex
@@ -56,7 +61,17 @@ func (l *fakeLoop) AddCallback(fn func()) bool {
 	}
 	return true
 }
-func (l *fakeLoop) Now() time.Time        { return l.now }
+func (l *fakeLoop) Now() time.Time   { return l.now }
+func (l *fakeLoop) Monotonic() int64 { return int64(l.now.Sub(fakeStart)) }
+func (l *fakeLoop) Nanotime() int64 {
+	if !l.real.IsZero() {
+		l.read = int64(time.Since(l.real))
+		return l.read
+	}
+	l.read = l.Monotonic() + int64(l.ran)
+	return l.read
+}
+func (l *fakeLoop) Recent() int64         { return max(l.read, l.Monotonic()) }
 func (l *fakeLoop) Enter(*string, uint64) {}
 func (l *fakeLoop) After(d time.Duration, fn func()) func() {
 	t := &fakeTimer{at: l.now.Add(d), fn: fn}
@@ -234,7 +249,7 @@ func newRig(t testing.TB, n int, methods []Method, options ...rigOption) *rig {
 		t.Fatal(err)
 	}
 	for range n {
-		loop := &fakeLoop{now: time.Unix(1_700_000_000, 0), added: make(chan struct{}, 1)}
+		loop := &fakeLoop{now: fakeStart, added: make(chan struct{}, 1)}
 		link := &fakeLink{rig: r, loop: loop, conns: make(map[uint64]*fakeConn)}
 		link.hub = r.peers.AddHub(loop)
 		link.hub.Connect(link)

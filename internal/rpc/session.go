@@ -19,6 +19,9 @@ type session struct {
 	messages uint32 // how many have been received
 	flags    sessionFlags
 	framing  framing
+	// transport is the place in transports of what carries the session's messages; 0
+	// before the first.
+	transport uint8
 }
 
 // framing is how messages are told apart; the client's first byte decides
@@ -29,6 +32,7 @@ const (
 	framingUnknown framing = iota
 	framingFrames
 	framingStream
+	numFramings = iota
 )
 
 // String is the framing's name as listen.protocols has it.

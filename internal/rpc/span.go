@@ -91,13 +91,10 @@ func unhex(to, from []byte) bool {
 }
 
 // beginSpan asks the tracer about a call whose turn has come.
-func (h *Hub) beginSpan(s *session, method *Method, traceparent []byte, arrived time.Time) Span {
-	if arrived.IsZero() {
-		arrived = h.loop.Now()
-	}
-	b := Beginning{Method: method.Name, UID: s.uid, Arrived: arrived}
-	if traceparent != nil {
-		b.Parent = ParseTraceparent(traceparent)
+func (h *Hub) beginSpan(s *session, method *Method, in *incoming) Span {
+	b := Beginning{Method: method.Name, UID: s.uid, Arrived: h.timeOf(in.arrived)}
+	if in.meta.Traceparent != nil {
+		b.Parent = ParseTraceparent(in.meta.Traceparent)
 	}
 	return h.peers.tracer.Begin(b)
 }

@@ -220,6 +220,9 @@ func (l *loop) AddCallback(fn func()) bool {
 
 func (l *loop) Now() time.Time        { return (*Server)(l).Now() }
 func (l *loop) Enter(*string, uint64) {}
+func (l *loop) Monotonic() int64      { return int64(l.Now().Sub(Start)) }
+func (l *loop) Nanotime() int64       { return l.Monotonic() }
+func (l *loop) Recent() int64         { return l.Monotonic() }
 func (l *loop) After(d time.Duration, fn func()) func() {
 	added := &timer{l.Now().Add(d), fn}
 	l.timers = append(l.timers, added)
