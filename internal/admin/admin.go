@@ -31,6 +31,15 @@ type Options struct {
 	Ready    Readiness
 	Metrics  http.Handler // of /metrics; nil: there is none
 	Log      *zap.Logger
+
+	// Pages makes what else is served, once the address is bound; nil: nothing is.
+	Pages func(addr string) Pages
+}
+
+// Pages are what is served beside health, readiness and metrics.
+type Pages struct {
+	Console http.Handler                    // of / and /console/; nil: / lists what there is
+	Guard   func(http.Handler) http.Handler // lets profiles answer only those who may; nil: all may
 }
 
 // Times that a slow or silent client may take. The profiles that run for a while
@@ -64,10 +73,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	var pages Pages
+	if o.Pages != nil {
+		pages = o.Pages(listener.Addr().String())
+	}
 	return &Server{
 		listener: listener,
 		http: http.Server{
-			Handler:           routes(o),
+			Handler:           routes(o, pages),
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
@@ -101,16 +114,19 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-func routes(o Options) http.Handler {
+func routes(o Options, pages Pages) http.Handler {
 	mux := http.NewServeMux()
-	pages := "/healthz\n/readyz\n/debug/pprof/"
+	list := "/healthz\n/readyz\n/debug/pprof/"
 	if o.Metrics != nil {
-		pages += "\n/metrics"
+		list += "\n/metrics"
 		mux.Handle("GET /metrics", o.Metrics)
 	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, pages)
-	})
+	if pages.Console != nil {
+		mux.Handle("/{$}", pages.Console)
+		mux.Handle("/console/", pages.Console)
+	} else {
+		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, list) })
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if ok, reason := o.Ready(); ok {
@@ -119,13 +135,17 @@ func routes(o Options) http.Handler {
 			answer(w, http.StatusServiceUnavailable, reason)
 		}
 	})
+	guard := pages.Guard
+	if guard == nil {
+		guard = func(next http.Handler) http.Handler { return next }
+	}
 	// Registered by hand: importing net/http/pprof for its side effect would
 	// put the profiles on http.DefaultServeMux of everyone who imports us.
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	for path, profile := range map[string]http.HandlerFunc{
+		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
+	} {
+		mux.Handle("/debug/pprof/"+path, guard(profile))
+	}
 	return mux
 }
 

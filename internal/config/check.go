@@ -25,6 +25,7 @@ var checks = map[string]check{
 	"file":    {func(s string) bool { return s == "" || isFile(s) }, `a file's path, or ""`},
 	"network": {isNetwork, "an address or a network such as 10.0.0.0/8 or fd00::/8, or unix for all unix sockets; one, a list or none, none twice"},
 	"origin":  {isOrigin, "an origin such as https://play.example.com, or * for all; one, a list or none, none twice"},
+	"host":    {isHost, "a host's name such as game1.example.com, without a port; one, a list or none, none twice"},
 	"dsn": {func(s string) bool { return s == "" || isPath(s) },
 		`user:password@tcp(host:3306)/database or user:password@unix(/path)/database for mysql; for sqlite a file's path, or "" for gameserverd.db in data_dir`},
 	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
@@ -73,6 +74,11 @@ func isOrigin(s string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Host == strings.ToLower(u.Host) &&
 		s == u.Scheme+"://"+u.Host
 }
+
+// isHost accepts what browsers send as Host, in small letters.
+func isHost(s string) bool { return len(s) <= 253 && hostName.MatchString(s) }
+
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
 
 // isHTTP accepts the URL of a request.
 func isHTTP(s string) bool {

@@ -137,9 +137,10 @@ type Log struct {
 
 // Admin says who may use the console.
 type Admin struct {
-	Console   bool   `key:"console" default:"true" doc:"Whether the console is served. Beyond loopback it also needs token_file."`
-	TokenFile string `key:"token_file" default:"" check:"file" live:"yes" doc:"File with the token, 16 bytes at least, that signs in to the console, and that profiles ask for. Empty: on loopback whoever reaches the console may use it; elsewhere there is none. A relative path is looked for in $CREDENTIALS_DIRECTORY first."`
-	AuditFile string `key:"audit_file" default:"" check:"file" doc:"File to which a line is added for all that is changed from the console. Empty: audit.log in data_dir."`
+	Console   bool     `key:"console" default:"true" doc:"Whether the console is served. Beyond loopback it also needs token_file."`
+	TokenFile string   `key:"token_file" default:"" check:"file" live:"yes" doc:"File with the token, 16 bytes at least, that signs in to the console, and that profiles ask for. Empty: on loopback whoever reaches the console may use it; elsewhere there is none. A relative path is looked for in $CREDENTIALS_DIRECTORY first."`
+	Hosts     []string `key:"hosts" default:"" check:"host" empty:"yes" live:"yes" doc:"Names by which browsers may ask for the console, as they stand in its address: a proxy's, or this machine's. localhost and IP addresses always may; any other name is refused, since it may be an attacker's that leads here."`
+	AuditFile string   `key:"audit_file" default:"" check:"file" doc:"File to which a line is added for all that is changed from the console. Empty: audit.log in data_dir."`
 }
 
 // Metrics says where numbers are sent, besides /metrics.

@@ -65,7 +65,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Worker:  Worker{Embedded: true, Concurrency: 16, Queues: []string{"critical:6", "default:3", "low:1"}},
 		Tasks:   Tasks{CatchUp: 6 * time.Hour, Schedules: []string{}},
-		Admin:   Admin{Console: true},
+		Admin:   Admin{Console: true, Hosts: []string{}},
 		Metrics: Metrics{Influx: Influx{Interval: 10 * time.Second, MaxBufferBytes: 8 << 20}},
 		Tracing: Tracing{OneIn: 100, MaxPerSecond: 100},
 	}

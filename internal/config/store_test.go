@@ -22,7 +22,7 @@ func TestEveryKeyHasAnEnvironmentForm(t *testing.T) {
 		"store.timeout": "30s", "game.shop": "axe:7", "game.boards": "lap:lowest,main", "game.boards_index": "redis",
 		"worker.embedded": "false", "worker.queues": "default:2,slow:1", "tasks.schedules": "reward.x=0_21_*_*_*;Europe/Berlin",
 		"game.daily_reward.at": "04:05", "game.daily_reward.zone": "Europe/Berlin",
-		"admin.console": "false", "admin.token_file": "/run/console.token", "admin.audit_file": "/var/log/audit.log",
+		"admin.console": "false", "admin.token_file": "/run/console.token", "admin.audit_file": "/var/log/audit.log", "admin.hosts": "game1,play.example.com",
 		"metrics.instance": "game-1", "metrics.influx.url": "http://h:8086/write?db=game", "metrics.influx.token_file": "influx.token",
 		"tracing.endpoint": "https://h:4318/v1/traces",
 	}

@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/metrics":   {"internal/histogram"},
 	"internal/admin":     {},
 	"internal/ctl":       {"internal/msgjson", "wire"},
+	"internal/console":   {"internal/ctl", "internal/histogram", "internal/metrics", "internal/msgjson", "internal/rpc", "wire"},
 	"internal/doctor":    {"internal/auth", "internal/config", "internal/ctl", "internal/store", "internal/store/schema", "internal/transport"},
 	"internal/systemd":   {},
 	"internal/ws":        {},

@@ -197,16 +197,21 @@ func (s *Server) ctlSessions(ctx context.Context) ([]ctl.Session, error) {
 	}
 	out := make([]ctl.Session, len(infos))
 	for i, info := range infos {
-		out[i] = ctl.Session{
-			UID: info.UID, Conn: info.Conn, Loop: info.Hub, Peer: "unix", Transport: info.Transport, Framing: info.Framing,
-			AgeMS: info.Age.Milliseconds(), SilentMS: info.Silent.Milliseconds(), Waiting: info.Waiting,
-			Mailbox: info.Mailbox, Underway: info.Underway, Rooms: info.Rooms, Messages: info.Messages,
-		}
-		if info.Peer.IsValid() {
-			out[i].Peer = info.Peer.String()
-		}
+		out[i] = ctlSession(info)
 	}
 	return out, nil
+}
+
+func ctlSession(info rpc.SessionInfo) ctl.Session {
+	one := ctl.Session{
+		UID: info.UID, Conn: info.Conn, Loop: info.Hub, Peer: "unix", Transport: info.Transport, Framing: info.Framing,
+		AgeMS: info.Age.Milliseconds(), SilentMS: info.Silent.Milliseconds(), Waiting: info.Waiting,
+		Mailbox: info.Mailbox, Underway: info.Underway, Rooms: info.Rooms, Messages: info.Messages,
+	}
+	if info.Peer.IsValid() {
+		one.Peer = info.Peer.String()
+	}
+	return one
 }
 
 func (s *Server) ctlTrace(uid uint64, sink func(ctl.Message)) (stop func(), err error) {

@@ -100,6 +100,9 @@ func (s *Server) addProcess(b *metrics.Batch) {
 		b.Set(metrics.LogLines, float64(s.numbers.lines.of(level)), level.String())
 	}
 }
+	if s.console != nil {
+		b.Set(metrics.ConsolePages, float64(s.console.Pages()))
+	}
 
 func (s *Server) addCalls(b *metrics.Batch) {
 	c := &s.peers.Counters

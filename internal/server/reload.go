@@ -60,6 +60,11 @@ func (s *Server) Reread(why string) (changed []config.Change, restart []string, 
 			s.log.Error("the log's file cannot be opened again: the old one is still written to", zap.Error(err))
 		}
 	}
+	if s.console != nil {
+		if err := s.console.Reopen(); err != nil {
+			s.log.Error("the audit log cannot be opened again: the old file is still written to", zap.Error(err))
+		}
+	}
 	s.log.Info("reloading", zap.String("why", why))
 	if s.o.Load == nil {
 		err = errNoLoad
@@ -162,6 +167,7 @@ func (s *Server) putInForce(next *settings) bool {
 	s.settings.Store(next)
 	s.tasks.SetSchedules(next.schedules)
 	s.gate.Set(gateLimits(next.cfg.Limits))
+	}
 	s.transport.Set(next.transport)
 	most := s.limitConnections()
 	s.maxConnections.Store(int64(most))

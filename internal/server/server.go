@@ -19,6 +19,7 @@ import (
 	"gameserverd/internal/admin"
 	"gameserverd/internal/config"
 	"gameserverd/internal/conn"
+	"gameserverd/internal/console"
 	"gameserverd/internal/game"
 	"gameserverd/internal/gate"
 	"gameserverd/internal/handlers"
@@ -49,6 +50,9 @@ type Server struct {
 	admin  *admin.Server // nil: off
 
 	gate      *gate.Gate
+	registry *rpc.Registry
+	console  *console.Console // nil: there is no admin server
+
 	transport *transport.Shared
 	pressure  *pressure
 	inherited bool // clients come through systemd's sockets
@@ -67,6 +71,8 @@ type Server struct {
 	control        control
 	stopOnce       sync.Once
 	stop           chan string // why Shutdown was called
+	warnings       console.Warnings
+	passes         passes
 }
 
 // Options are what a daemon may have besides its configuration.
@@ -103,7 +109,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 // NewWith is New with options.
 func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err error) {
 	s := &Server{cfg: cfg, o: o, stop: make(chan string, 1)}
-	log = s.numbers.lines.count(log)
+	log = s.numbers.lines.count(s.warnings.Watch(log))
 	s.log = log
 	s.reloads.begun = make(chan struct{})
 	defer func() {
@@ -120,6 +126,8 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	s.settings.Store(first)
 	if err := s.makeLoops(); err != nil {
 		return nil, err
+		return nil, err
+	}
 	}
 	if err := s.openStores(); err != nil {
 		return nil, err
@@ -188,6 +196,7 @@ func (s *Server) makeSessions(o Options) error {
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpcLimits(limits, int(s.maxConnections.Load())),
 		Input:  s.input,
+	s.registry = registry
 	})
 	s.logCalls()
 	s.makeTransport()
@@ -397,6 +406,7 @@ func (s *Server) closeAdmin() {
 // release closes what New opened. The loops do not turn any more.
 func (s *Server) release() {
 	for i, l := range s.loops {
+	s.console.Close()      // its pages would be requests under way
 		if i < len(s.sets) && s.sets[i] != nil {
 			s.sets[i].Release()
 		}

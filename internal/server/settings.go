@@ -8,6 +8,7 @@ import (
 	"gameserverd/internal/auth"
 	"gameserverd/internal/config"
 	"gameserverd/internal/conn"
+	"gameserverd/internal/console"
 	"gameserverd/internal/game"
 	authhandlers "gameserverd/internal/handlers/auth"
 	"gameserverd/internal/rpc"
@@ -23,6 +24,8 @@ type settings struct {
 	shop     *game.Shop
 	verifier authhandlers.Verifier
 	jwt      *auth.JWT // the same; nil: auth.mode is dev
+
+	consoleToken string // signs in to the console; "": there is none
 
 	schedules []tasks.Schedule
 
@@ -45,6 +48,11 @@ func newSettings(cfg *config.Config, serves bool) (*settings, error) {
 			problems = append(problems, wrongKeys(cfg, err)...)
 		}
 		n.verifier = n.jwt
+	}
+	if file := cfg.Admin.TokenFile; file != "" {
+		if n.consoleToken, err = console.ReadToken(auth.Locate(file)); err != nil {
+			problems = append(problems, cfg.Wrong("admin.token_file", err.Error()))
+		}
 	}
 	var wrong config.Problems
 	n.schedules, wrong = newSchedules(cfg)
@@ -142,5 +150,8 @@ type verifier struct{ *Server }
 
 // Verify returns the uid that the token proves. Any goroutine.
 func (v verifier) Verify(token string) (uint64, error) {
+	if uid := v.passes.take(token); uid != 0 {
+		return uid, nil
+	}
 	return v.settings.Load().verifier.Verify(token)
 }

@@ -76,6 +76,9 @@ func (s *Server) listenAdmin(fd int) (err error) {
 	case o.Addr == "":
 		return nil
 	}
+	if err := s.makeConsole(&o); err != nil {
+		return err
+	}
 	s.admin, err = admin.New(o)
 	return err
 }

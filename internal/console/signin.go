@@ -1,0 +1,308 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The bounds of sign-ins.
+const (
+	maxSessions = 64             // one more ends the oldest
+	sessionAge  = 12 * time.Hour // from the sign-in
+	sessionIdle = 2 * time.Hour  // since it was used last; an open page uses it
+	triesWindow = time.Minute
+	triesEach   = 5    // wrong tokens from one address in a window
+	triesAll    = 60   // wrong tokens from all addresses in a window
+	maxToken    = 4096 // bytes of a token's file
+	minToken    = 16   // bytes of a token
+)
+
+// howToOpen is what is said where nobody can sign in.
+const howToOpen = "the admin listener can be reached from other machines, and there is no token to sign in with. " +
+	"Put one into a file (openssl rand -hex 24 > console.token; chmod 400 console.token), name it in admin.token_file, and reload (gameserverd ctl reload)"
+
+// mode is who may use the console.
+type mode string
+
+const (
+	modeOpen   mode = "open"   // whoever reaches it: on loopback without a token
+	modeToken  mode = "token"  // who has the token
+	modeClosed mode = "closed" // nobody: beyond loopback without a token
+)
+
+func (c *Console) mode() mode {
+	switch {
+	case c.o.Settings().Token != "":
+		return modeToken
+	case c.local:
+		return modeOpen
+	}
+	return modeClosed
+}
+
+// session is somebody who has signed in.
+type session struct {
+	// immutable
+	name  string // for the audit log; says nothing about the cookie
+	csrf  string
+	token [sha256.Size]byte // that signed in: another one in force ends the session
+	began time.Time
+
+	used time.Time // guarded by signins.mu
+}
+
+// signins are the sessions and the tries. Any goroutine.
+type signins struct {
+	// immutable after init
+	now  func() time.Time
+	open session // of everybody where no token is asked for
+
+	mu       sync.Mutex // guards what follows
+	sessions map[string]*session
+	tries    map[netip.Prefix]int // wrong tokens in the window
+	all      int
+	window   time.Time
+}
+
+func (s *signins) init() {
+	s.now = time.Now
+	s.sessions = make(map[string]*session)
+	s.tries = make(map[netip.Prefix]int)
+	s.open = session{name: "open", csrf: rand.Text()}
+}
+
+// ReadToken reads the token in a file: its text without white space around it, 16
+// bytes at least. Any goroutine.
+func ReadToken(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	raw, err := io.ReadAll(io.LimitReader(file, maxToken+1))
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(raw))
+	switch {
+	case len(raw) > maxToken:
+		return "", fmt.Errorf("%s has more than %d bytes: is it the right file?", path, maxToken)
+	case len(token) < minToken:
+		return "", fmt.Errorf("the token in %s has %d bytes, %d at least are needed: openssl rand -hex 24 makes one", path, len(token), minToken)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", errors.New(path + " must have one token of printable ASCII characters, without blanks")
+	}
+	return token, nil
+}
+
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// cookieName differs by port: cookies do not, and there may be several daemons on a
+// machine.
+func cookieName(addr string) string {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return "gameserverd_console"
+	}
+	return "gameserverd_console_" + strconv.Itoa(int(ap.Port()))
+}
+
+type sessionKey struct{}
+
+func withSession(r *http.Request, s *session) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), sessionKey{}, s))
+}
+
+// sessionOf is that of a request that signedIn has let through.
+func sessionOf(r *http.Request) *session { return r.Context().Value(sessionKey{}).(*session) }
+
+// who asks, nil: nobody who may.
+func (c *Console) who(r *http.Request) *session {
+	switch c.mode() {
+	case modeOpen:
+		return &c.signins.open
+	case modeClosed:
+		return nil
+	}
+	cookie, err := r.Cookie(c.cookie)
+	if err != nil {
+		return nil
+	}
+	return c.signins.find(cookie.Value, c.o.Settings().Token)
+}
+
+// stays tells whether a session is still good; it counts as used.
+func (c *Console) stays(r *http.Request, s *session) bool { return c.who(r) == s }
+
+func (s *signins) find(id, token string) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.sessions[id] // random of 128 bits and more: nobody gets nearer by the time it takes
+	now := s.now()
+	if one == nil {
+		return nil
+	}
+	if one.token != sha256.Sum256([]byte(token)) || now.Sub(one.began) > sessionAge || now.Sub(one.used) > sessionIdle {
+		delete(s.sessions, id)
+		return nil
+	}
+	one.used = now
+	return one
+}
+
+// begin makes a session; the oldest gives way where there are too many.
+func (s *signins) begin(token string) (id string, one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sessions) >= maxSessions {
+		oldest := ""
+		for id, other := range s.sessions {
+			if oldest == "" || other.used.Before(s.sessions[oldest].used) {
+				oldest = id
+			}
+		}
+		delete(s.sessions, oldest)
+	}
+	now := s.now()
+	sum := sha256.Sum256([]byte(rand.Text()))
+	one = &session{name: hex.EncodeToString(sum[:4]), csrf: rand.Text(), token: sha256.Sum256([]byte(token)), began: now, used: now}
+	id = rand.Text() + rand.Text()
+	s.sessions[id] = one
+	return id, one
+}
+
+func (s *signins) end(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, id)
+}
+
+// mayTry tells whether an address may try a token.
+func (s *signins) mayTry(a netip.Prefix) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.now(); now.Sub(s.window) > triesWindow {
+		s.window, s.all = now, 0
+		clear(s.tries)
+	}
+	return s.tries[a] < triesEach && s.all < triesAll
+}
+
+// wrong counts a wrong token.
+func (s *signins) wrong(a netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tries[a]++ // there are no more than triesAll
+	s.all++
+}
+
+// addressOf is what tries are counted by: of IPv6 the part that one customer has.
+func addressOf(r *http.Request) netip.Prefix {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{} // a Unix socket: all are one
+	}
+	a, bits := ap.Addr().Unmap().WithZone(""), 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // of as many bits as there are
+	return p
+}
+
+// tryToken tells whether token is the one in force; if not, it has answered.
+func (c *Console) tryToken(w http.ResponseWriter, r *http.Request, token string) bool {
+	from := addressOf(r)
+	if !c.signins.mayTry(from) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(triesWindow.Seconds())))
+		fail(w, http.StatusTooManyRequests, "resource_exhausted", "too many wrong tokens: wait a minute")
+		return false
+	}
+	if want := c.o.Settings().Token; want != "" && equal(token, want) {
+		return true
+	}
+	c.signins.wrong(from)
+	c.o.Log.Info("a wrong token for the console", zap.String("peer", r.RemoteAddr)) // no more than triesAll a minute
+	if c.o.Audit != nil {
+		_, _ = c.o.Audit.begin(entry{Action: "sign-in", Address: r.RemoteAddr, Result: "wrong token"}) // nothing is changed by it
+	}
+	fail(w, http.StatusUnauthorized, "unauthenticated", "that is not the token")
+	return false
+}
+
+// Hello is the answer of /console/hello.
+type Hello struct {
+	Mode     mode   `json:"mode"`
+	SignedIn bool   `json:"signed_in"`
+	CSRF     string `json:"csrf,omitempty"`
+	How      string `json:"how,omitempty"` // to get a token, where the mode is closed
+}
+
+func (c *Console) hello(w http.ResponseWriter, r *http.Request) {
+	h := Hello{Mode: c.mode()}
+	if s := c.who(r); s != nil {
+		h.SignedIn, h.CSRF = true, s.csrf
+	} else if h.Mode == modeClosed {
+		h.How = howToOpen
+	}
+	answer(w, h)
+}
+
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Token string `json:"token"`
+	}
+	switch c.mode() {
+	case modeOpen:
+		c.hello(w, r)
+		return
+	case modeClosed:
+		fail(w, http.StatusForbidden, "closed", howToOpen)
+		return
+	}
+	token := c.o.Settings().Token
+	if !read(w, r, &in) || !c.tryToken(w, r, in.Token) {
+		return
+	}
+	id, s := c.signins.begin(token)
+	if _, err := c.o.Audit.begin(entry{Action: "sign-in", Address: r.RemoteAddr, Session: s.name, Result: "ok"}); err != nil {
+		c.signins.end(id)
+		c.notWritten(w, err)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: c.cookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+		MaxAge: int(sessionAge.Seconds())})
+	answer(w, Hello{Mode: modeToken, SignedIn: true, CSRF: s.csrf})
+}
+
+func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
+	if s := c.who(r); s != nil && s != &c.signins.open {
+		if !equal(r.Header.Get("X-CSRF-Token"), s.csrf) {
+			fail(w, http.StatusForbidden, "csrf", "the page is out of date: load it again")
+			return
+		}
+		cookie, _ := r.Cookie(c.cookie) // who has found it
+		c.signins.end(cookie.Value)
+		_, _ = c.o.Audit.begin(entry{Action: "sign-out", Address: r.RemoteAddr, Session: s.name}) // who goes may go
+	}
+	http.SetCookie(w, &http.Cookie{Name: c.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
+	answer(w, Hello{Mode: c.mode()})
+}
