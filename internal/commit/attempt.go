@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"gameserverd/internal/histogram"
 	"gameserverd/internal/store"
 )
 
@@ -25,7 +26,7 @@ func (r *runner) attempt(part []*Change, oneByOne bool) (verdict, error) {
 	ctx, cancel := context.WithTimeout(r.g.ctx, r.g.o.Timeout)
 	defer cancel()
 	defer func() { clear(r.args[:cap(r.args)]) }() // or it would keep what was abandoned
-	began := time.Now()
+	r.began = time.Now()
 	if err := r.begin(ctx, part); err != nil {
 		r.failed(ctx, err)
 		return r.againUnlessClosed(), nil
@@ -48,7 +49,6 @@ func (r *runner) attempt(part []*Change, oneByOne bool) (verdict, error) {
 		r.unclaim(claimed)
 		return r.againUnlessClosed(), nil
 	}
-	r.g.counts.lastCommit.Store(int64(time.Since(began)))
 	r.committed(claimed)
 	return ended, nil
 }
@@ -58,8 +58,23 @@ func (r *runner) committed(claimed []*Change) {
 	r.succeeded()
 	r.lookedUp = false
 	r.most = min(r.most+r.most/8+1, r.g.o.BatchRows) // slowly, since what was too much costs Timeout
-	r.g.counts.batches.Add(1)
+	took := int64(time.Since(r.began))
+	n := &r.g.counts
+	n.batches.Add(1)
+	n.lastCommit.Store(took)
+	n.time.Observe(histogram.Durations, took)
+	n.batchRows.Observe(histogram.Sizes, storedRows(claimed))
 	r.end(claimed)
+}
+
+// storedRows is how many rows of the changes are stored, now that their transaction has committed.
+func storedRows(claimed []*Change) (rows int64) {
+	for _, c := range claimed {
+		if c.outcome.Err == nil {
+			rows += int64(len(c.Rows))
+		}
+	}
+	return rows
 }
 
 // notWritten decides what follows from an error in a transaction whose COMMIT was not sent: nothing of it is stored.

@@ -17,6 +17,7 @@ type runner struct {
 	session    session   // nil: there is none
 	used       time.Time // when session last ended something well
 	registered bool      // the row in writers was made by this run
+	began      time.Time // the last attempt
 	seq        int64     // of the last transaction begun
 	most       int       // changes of one attempt: fewer when the store is too slow for a whole batch
 	failures   int       // attempts in a row that came to nothing

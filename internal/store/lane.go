@@ -21,6 +21,7 @@ type lane struct {
 	limit   int // of calls that wait
 
 	// any goroutine
+	counts  callCounts
 	mu      sync.Mutex // guards what follows
 	first   *call      // of those that wait, which are a list so that one that expires leaves its place to another
 	last    *call
@@ -92,27 +93,31 @@ func (e *callerGone) Unwrap() []error {
 // called if the time ended a call that had begun. A panic of work fails the future with a *future.PanicError.
 func submit[T any](l *lane, parent context.Context, timeout time.Duration, late func(), work func(c *call) (T, error)) *future.Future[T] {
 	f := future.New[T]()
-	c := &call{late: late, fail: func(err error) { f.Fail(err) }}
+	began := time.Now()
+	answer := func(v T, err error) {
+		if err != nil && f.Fail(err) || err == nil && f.Resolve(v) {
+			l.counts.answered(began, err)
+		}
+	}
+	var none T
+	c := &call{late: late, fail: func(err error) { answer(none, err) }}
 	c.ctx, c.cancel = context.WithTimeoutCause(parent, timeout, errTimeout)
 	c.work = func() {
-		defer f.Fail(errGoexit) // when work has neither returned nor panicked
+		defer c.fail(errGoexit) // when work has neither returned nor panicked
 		defer func() {
 			if v := recover(); v != nil {
-				f.Fail(&future.PanicError{Value: v, Stack: debug.Stack()})
+				c.fail(&future.PanicError{Value: v, Stack: debug.Stack()})
 			}
 		}()
 		if c.ctx.Err() != nil {
-			f.Fail(c.expired()) // it was still waiting when its time was over
+			c.fail(c.expired()) // it was still waiting when its time was over
 			return
 		}
-		if v, err := work(c); err != nil {
-			f.Fail(err)
-		} else {
-			f.Resolve(v)
-		}
+		answer(work(c))
 	}
 	if err := l.accept(c); err != nil {
 		c.cancel()
+		l.counts.failed(err)
 		return future.Failed[T](err)
 	}
 	return f
