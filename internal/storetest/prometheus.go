@@ -14,38 +14,17 @@ import (
 // where there is no prometheus.
 func Prometheus(t testing.TB, config string) *Server {
 	t.Helper()
-	p, err := launchPrometheus(program(t, "prometheus"), config)
+	program := program(t, "prometheus")
+	file, err := filepath.Abs(config)
 	if err != nil {
-		t.Fatalf("storetest: %v", err)
+		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := p.close(); err != nil {
-			t.Errorf("storetest: %v", err)
+	return webServer(t, "prometheus", func(folder string) func(addr string) []string {
+		return func(addr string) []string {
+			return []string{program, "--config.file=" + file, "--web.listen-address=" + addr, "--storage.tsdb.path=" + filepath.Join(folder, "data"),
+				"--web.enable-lifecycle", "--enable-feature=exemplar-storage"}
 		}
-	})
-	s := &Server{Addr: p.addr, t: t, process: p, alone: true}
-	s.at = func(_, addr string) string { return "http://" + addr }
-	s.URL = s.At(s.Addr)
-	return s
-}
-
-func launchPrometheus(server, config string) (*process, error) {
-	config, err := filepath.Abs(config)
-	if err != nil {
-		return nil, err
-	}
-	folder, err := Folder("prometheus")
-	if err != nil {
-		return nil, err
-	}
-	p := &process{name: "prometheus", folder: folder, log: filepath.Join(folder, "log")}
-	p.args = func(addr string) []string {
-		return []string{server, "--config.file=" + config, "--web.listen-address=" + addr, "--storage.tsdb.path=" + filepath.Join(folder, "data"),
-			"--web.enable-lifecycle", "--enable-feature=exemplar-storage"}
-	}
-	// Called by start, which has the address.
-	p.ready = func(ctx context.Context, _ string) error { return httpReady(ctx, "http://"+p.addr+"/-/ready") }
-	return p, p.launch()
+	}, "/-/ready")
 }
 
 // httpReady asks for a status of 200 to 299.
