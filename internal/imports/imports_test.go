@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"internal/systemd":   {},
 	"internal/ws":        {},
 	"internal/transport": {"internal/conn", "internal/loop", "internal/ws", "wire"},
-	"internal/server": {"internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/ctl", "internal/future", "internal/game", "internal/gate",
+	"internal/server": {"client", "internal/admin", "internal/auth", "internal/boards", "internal/commit", "internal/config", "internal/conn", "internal/console", "internal/ctl", "internal/future", "internal/game", "internal/gate",
 		"internal/handlers", "internal/handlers/", "internal/loop", "internal/metrics", "internal/msgjson", "internal/players", "internal/rpc", "internal/store", "internal/store/", "internal/systemd", "internal/tasks", "internal/tasks/", "internal/transport", "wire"},
 	"internal/attack":  {"client", "wire"},
 	"internal/bench":   {"internal/conn", "internal/future", "internal/loop", "wire"},

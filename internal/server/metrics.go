@@ -96,13 +96,13 @@ func (s *Server) addProcess(b *metrics.Batch) {
 	b.Set(metrics.Certificate, end)
 	b.Set(metrics.Reloads, float64(s.reloads.done.Load()), "ok")
 	b.Set(metrics.Reloads, float64(s.reloads.refused.Load()), "refused")
+	if s.console != nil {
+		b.Set(metrics.ConsolePages, float64(s.console.Pages()))
+	}
 	for level := zapcore.DebugLevel; level <= zapcore.ErrorLevel; level++ {
 		b.Set(metrics.LogLines, float64(s.numbers.lines.of(level)), level.String())
 	}
 }
-	if s.console != nil {
-		b.Set(metrics.ConsolePages, float64(s.console.Pages()))
-	}
 
 func (s *Server) addCalls(b *metrics.Batch) {
 	c := &s.peers.Counters

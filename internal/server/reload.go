@@ -167,7 +167,6 @@ func (s *Server) putInForce(next *settings) bool {
 	s.settings.Store(next)
 	s.tasks.SetSchedules(next.schedules)
 	s.gate.Set(gateLimits(next.cfg.Limits))
-	}
 	s.transport.Set(next.transport)
 	most := s.limitConnections()
 	s.maxConnections.Store(int64(most))

@@ -49,10 +49,10 @@ type Server struct {
 	peers  *rpc.Peers
 	admin  *admin.Server // nil: off
 
-	gate      *gate.Gate
 	registry *rpc.Registry
 	console  *console.Console // nil: there is no admin server
 
+	gate      *gate.Gate
 	transport *transport.Shared
 	pressure  *pressure
 	inherited bool // clients come through systemd's sockets
@@ -69,10 +69,10 @@ type Server struct {
 	reloads        reloads
 	numbers        numbers
 	control        control
-	stopOnce       sync.Once
-	stop           chan string // why Shutdown was called
 	warnings       console.Warnings
 	passes         passes
+	stopOnce       sync.Once
+	stop           chan string // why Shutdown was called
 }
 
 // Options are what a daemon may have besides its configuration.
@@ -126,8 +126,6 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	s.settings.Store(first)
 	if err := s.makeLoops(); err != nil {
 		return nil, err
-		return nil, err
-	}
 	}
 	if err := s.openStores(); err != nil {
 		return nil, err
@@ -191,12 +189,12 @@ func (s *Server) makeSessions(o Options) error {
 	s.maxConnections.Store(int64(s.limitConnections()))
 	s.budget, s.input = newBudgets(limits)
 	registry := rpc.NewRegistry()
+	s.registry = registry
 	s.peers = rpc.NewPeers(rpc.Options{
 		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings,
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpcLimits(limits, int(s.maxConnections.Load())),
 		Input:  s.input,
-	s.registry = registry
 	})
 	s.logCalls()
 	s.makeTransport()
@@ -400,13 +398,13 @@ const adminCloseTime = 100 * time.Millisecond
 func (s *Server) closeAdmin() {
 	ctx, cancel := context.WithTimeout(context.Background(), adminCloseTime)
 	defer cancel()
+	s.console.Close()      // its pages would be requests under way
 	_ = s.admin.Close(ctx) // what it had to cut is an operator's request
 }
 
 // release closes what New opened. The loops do not turn any more.
 func (s *Server) release() {
 	for i, l := range s.loops {
-	s.console.Close()      // its pages would be requests under way
 		if i < len(s.sets) && s.sets[i] != nil {
 			s.sets[i].Release()
 		}
