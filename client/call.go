@@ -36,7 +36,8 @@ type call struct {
 	method   string
 	frame    []byte    // the encoded frame
 	metaAt   int       // where the meta begins in frame; 0: there is none
-	deadline time.Time // what the meta tells, when there is one
+	deadline time.Time // what the meta tells; zero: nothing of a time
+	trace    string    // the traceparent that the meta tells; "": none
 	only     *conn     // the one connection that it is for; nil: whichever comes
 	quiet    bool      // nobody waits for its end: whoever ends it frees it
 	result   any       // what the result is decoded into; nil: ignored
@@ -84,14 +85,23 @@ func (m *call) finish(err error) {
 	}
 }
 
-// stamp writes the time that is left until the deadline into the frame, in whole milliseconds, at least 1.
+// stamp writes the meta into the frame: the trace, and the time that is left until the deadline, in whole milliseconds,
+// at least 1.
 func (m *call) stamp(now time.Time) {
-	left := max(m.deadline.Sub(now)+time.Millisecond-1, time.Millisecond)
-	m.frame = wire.AppendMeta(m.frame[:m.metaAt], wire.Meta{TimeoutMS: uint64(left / time.Millisecond), HasTimeout: true})
+	var meta wire.Meta
+	if !m.deadline.IsZero() {
+		left := max(m.deadline.Sub(now)+time.Millisecond-1, time.Millisecond)
+		meta.TimeoutMS, meta.HasTimeout = uint64(left/time.Millisecond), true
+	}
+	if m.trace != "" {
+		meta.Traceparent = []byte(m.trace)
+	}
+	m.frame = wire.AppendMeta(m.frame[:m.metaAt], meta)
 	wire.EndFrame(m.frame, 0)
 }
 
-// newCall encodes a request or notification. The deadline of ctx becomes the timeout_ms of a request.
+// newCall encodes a request or notification. The deadline of ctx becomes the timeout_ms of a request, its trace the
+// traceparent.
 func (c *Client) newCall(ctx context.Context, k kind, method string, params []any) (*call, error) {
 	if method == "" || len(method) > wire.MaxMethod {
 		return nil, failure(InvalidArgument, fmt.Sprintf("a method's name has 1 to %d bytes, not %d", wire.MaxMethod, len(method)))
@@ -99,12 +109,14 @@ func (c *Client) newCall(ctx context.Context, k kind, method string, params []an
 	m := calls.Get().(*call)
 	m.kind, m.method = k, method
 	b := wire.BeginFrame(m.frame[:0])
-	timed := false
+	withMeta := false
 	if k == notification {
 		b = wire.AppendNotification(b, method)
 	} else {
 		m.id = c.lastID.Add(1)
-		if m.deadline, timed = ctx.Deadline(); timed {
+		m.deadline, withMeta = ctx.Deadline()
+		m.trace = Traceparent(ctx)
+		if withMeta = withMeta || m.trace != ""; withMeta {
 			b = wire.AppendRequestMeta(b, m.id, method)
 		} else {
 			b = wire.AppendRequest(b, m.id, method)
@@ -124,7 +136,7 @@ func (c *Client) newCall(ctx context.Context, k kind, method string, params []an
 		copied = copied || raws
 	}
 	m.frame = b
-	if timed {
+	if withMeta {
 		m.metaAt = len(b)
 		m.stamp(time.Now())
 	} else {

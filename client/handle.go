@@ -268,7 +268,11 @@ func (cn *conn) called(msg *wire.Message) error {
 		return cn.answer(msg.ID, h.name, nil, &Error{Code: ResourceExhausted, Message: h.name + ": this client is busy", RetryAfter: 100 * time.Millisecond})
 	}
 	r := &Request{ctx: cn.ctx, client: c, method: h.name, params: append(Raw(nil), msg.Params...), id: msg.ID}
-	go cn.serve(r, h.fn, wire.ParseMeta(msg.Meta))
+	meta := wire.ParseMeta(msg.Meta)
+	if meta.Traceparent != nil {
+		r.ctx = WithTraceparent(r.ctx, string(meta.Traceparent))
+	}
+	go cn.serve(r, h.fn, meta)
 	return nil
 }
 
@@ -290,7 +294,7 @@ func (cn *conn) serve(r *Request, fn handler, meta wire.Meta) {
 	}()
 	if meta.HasTimeout {
 		var cancel context.CancelFunc
-		r.ctx, cancel = context.WithTimeout(cn.ctx, time.Duration(min(meta.TimeoutMS, uint64(maxRetryAfter/time.Millisecond)))*time.Millisecond)
+		r.ctx, cancel = context.WithTimeout(r.ctx, time.Duration(min(meta.TimeoutMS, uint64(maxRetryAfter/time.Millisecond)))*time.Millisecond)
 		defer cancel()
 	}
 	result, err = fn(r)

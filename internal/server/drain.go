@@ -21,7 +21,7 @@ import (
 //  6. tasks: none is begun from step 2 on; those that run may end, the rest is handed back
 //  7. callbacks and futures drain until none is left or shutdown.deadline passes
 //  8. write buffers flush, connections close with FIN
-//  9. stores close
+//  9. stores close, and spans that wait are sent
 //  10. loops stop
 //  11. the admin server closes
 //  12. the socket of gameserverd ctl closes, where all of this can be watched
@@ -53,6 +53,7 @@ func (s *Server) drain(why string) Report {
 		report.Clean, report.Abandoned = left.None(), left.Calls
 	}
 	s.closeStores(ctx)
+	s.closeTracer()
 	report.Took = time.Since(began)
 	s.control.report.Store(&report)
 	s.log.Info("drained", zap.Bool("clean", report.Clean), zap.Int("abandoned", len(report.Abandoned)),

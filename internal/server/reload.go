@@ -167,6 +167,9 @@ func (s *Server) putInForce(next *settings) bool {
 	s.settings.Store(next)
 	s.tasks.SetSchedules(next.schedules)
 	s.gate.Set(gateLimits(next.cfg.Limits))
+	if s.tracer != nil {
+		s.tracer.SetRates(rates(next.cfg.Tracing))
+	}
 	s.transport.Set(next.transport)
 	most := s.limitConnections()
 	s.maxConnections.Store(int64(most))

@@ -30,6 +30,7 @@ import (
 	"gameserverd/internal/rpc"
 	"gameserverd/internal/systemd"
 	"gameserverd/internal/tasks"
+	"gameserverd/internal/tracing"
 	"gameserverd/internal/transport"
 )
 
@@ -53,6 +54,7 @@ type Server struct {
 	console  *console.Console // nil: there is no admin server
 
 	gate      *gate.Gate
+	tracer    *tracing.Tracer // nil: off
 	transport *transport.Shared
 	pressure  *pressure
 	inherited bool // clients come through systemd's sockets
@@ -124,6 +126,9 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	}
 	first.logFiles(log, nil)
 	s.settings.Store(first)
+	if err := s.makeTracer(); err != nil {
+		return nil, err
+	}
 	if err := s.makeLoops(); err != nil {
 		return nil, err
 	}
@@ -191,7 +196,7 @@ func (s *Server) makeSessions(o Options) error {
 	registry := rpc.NewRegistry()
 	s.registry = registry
 	s.peers = rpc.NewPeers(rpc.Options{
-		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings,
+		Registry: registry, Log: s.log, Workers: s.pool, Protocols: framings, Tracer: s.callTracer(),
 		Bound: func(uid uint64) { s.stores.players.Online(uid) }, Unbound: func(uid uint64) { s.stores.players.Offline(uid) },
 		Limits: rpcLimits(limits, int(s.maxConnections.Load())),
 		Input:  s.input,
@@ -419,6 +424,7 @@ func (s *Server) release() {
 		s.pool.Close()
 	}
 	s.closeStores(context.Background())
+	s.closeTracer()
 	if s.admin != nil {
 		s.closeAdmin()
 	}

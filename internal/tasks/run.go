@@ -53,10 +53,16 @@ func (r *run) fateIs(why error) bool {
 	return fate != nil && *fate == why
 }
 
-// call runs a task's function; a panic is an error with its stack.
-func (t *Tasks) call(ctx context.Context, body func(*Call) ([]byte, error), c *Call, timeout time.Duration) (result []byte, err error) {
+// call runs a task's function, from a queue, that was due at runMS; a panic is an
+// error with its stack.
+func (t *Tasks) call(ctx context.Context, body func(*Call) ([]byte, error), c *Call, queue string, runMS int64, timeout time.Duration) (result []byte, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimedOut)
 	defer cancel()
+	if t.o.Trace != nil {
+		traced, end := t.o.Trace(ctx, c, queue, time.UnixMilli(runMS))
+		ctx = traced
+		defer func() { end(err) }() // after what follows has made the error
+	}
 	c.Context = ctx
 	defer func() {
 		if v := recover(); v != nil {

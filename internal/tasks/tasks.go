@@ -30,6 +30,10 @@ type Options struct {
 	Log         *zap.Logger
 	Clock       func() time.Time
 	Bus         BusHandler // what messages of other processes do here
+
+	// Trace begins a span of each run that is to be traced, from a queue, due at a
+	// time (before 1971: at once); end is told what came of it. nil: nobody traces.
+	Trace func(ctx context.Context, c *Call, queue string, due time.Time) (_ context.Context, end func(error))
 }
 
 // Tasks applies tasks, and runs them once Start was called. Make one with New, end it

@@ -115,7 +115,7 @@ func (t *Tasks) runDurable(taken *row) {
 	}
 	result, err := t.call(ctx, body, &Call{
 		Parts: t.o.Parts, ID: r.key, Name: r.name, Attempt: int(taken.attempts), Tasks: t,
-	}, time.Duration(taken.timeoutMS)*time.Millisecond)
+	}, r.queue, taken.runMS, time.Duration(taken.timeoutMS)*time.Millisecond)
 	switch {
 	case r.fateIs(errHandBack) || r.fateIs(errLost):
 		return // its row is somebody else's
@@ -169,7 +169,8 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 		delete(t.ephemeral, id)
 		t.mu.Unlock()
 	}()
-	_, err = t.call(ctx, body, &Call{Parts: t.o.Parts, ID: r.key, Name: e.Name, Attempt: failures + 1, Tasks: t}, time.Duration(e.TimeoutMS)*time.Millisecond)
+	queue, _ := asynq.GetQueueName(carried)
+	_, err = t.call(ctx, body, &Call{Parts: t.o.Parts, ID: r.key, Name: e.Name, Attempt: failures + 1, Tasks: t}, queue, e.RunMS, time.Duration(e.TimeoutMS)*time.Millisecond)
 	return t.endEphemeral(r, &e, failures, err)
 }
 

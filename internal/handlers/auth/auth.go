@@ -82,8 +82,8 @@ func (h *Handlers) Login(c *rpc.Call, token string) *future.Future[Session] {
 		return future.Failed[Session](rpc.Errorf(rpc.FailedPrecondition, "this connection is logged in as uid %d: log out first", is))
 	}
 	// The player first: if the state cannot be had, nobody is logged in.
-	bound := future.Chain(h.players.Login(uid), c, func(struct{}) (*future.Future[struct{}], error) {
-		return c.Login(uid), nil
+	bound := future.Chain(rpc.Waits(c, "players.login", h.players.Login(uid)), c, func(struct{}) (*future.Future[struct{}], error) {
+		return rpc.Waits(c, "session.move", c.Login(uid)), nil
 	})
 	return future.Map(bound, c, func(struct{}) (Session, error) {
 		return Session{

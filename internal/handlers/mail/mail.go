@@ -75,7 +75,7 @@ type Purse struct {
 //
 //rpc:durable
 func (h *Handlers) Claim(c *rpc.Call, id int64) *future.Future[Purse] {
-	return players.Change(h.players, c.UID(), func(d *players.Draft) (Purse, error) {
+	return rpc.Waits(c, "players.change", players.Change(h.players, c.UID(), func(d *players.Draft) (Purse, error) {
 		m, err := game.FindMail(d.State().Mail, id, d.Now().UnixMilli())
 		if err != nil {
 			return Purse{}, err
@@ -87,7 +87,7 @@ func (h *Handlers) Claim(c *rpc.Call, id int64) *future.Future[Purse] {
 		d.SetPlayer(p)
 		d.ClaimMail(id)
 		return Purse{p.Gold, items(p.Items)}, nil
-	})
+	}))
 }
 
 // items is a copy for the wire: an empty map, not nil.

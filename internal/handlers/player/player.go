@@ -63,7 +63,7 @@ func (h *Handlers) Rename(c *rpc.Call, name string) *future.Future[Player] {
 	}
 	// Read first: most names that are taken cost no commit. Two who want one name at
 	// the same time are told apart by its key in SQL.
-	free := future.Map(h.players.NameOwner(name), c, func(owner uint64) (_ struct{}, err error) {
+	free := future.Map(rpc.Waits(c, "players.name_owner", h.players.NameOwner(name)), c, func(owner uint64) (_ struct{}, err error) {
 		if owner != 0 && owner != uid {
 			err = game.TakenName(name)
 		}
@@ -79,7 +79,7 @@ func (h *Handlers) Rename(c *rpc.Call, name string) *future.Future[Player] {
 		d.OnCommit(func() { h.boards.Rename(uid, name) })
 		return view(p), nil
 	})
-	return future.Catch(renamed, c, func(err error) error {
+	return future.Catch(rpc.Waits(c, "players.change", renamed), c, func(err error) error {
 		if errors.Is(err, commit.ErrDuplicate) {
 			return game.TakenName(name)
 		}

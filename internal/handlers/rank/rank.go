@@ -69,8 +69,8 @@ func (h *Handlers) Submit(c *rpc.Call, board string, score int64) *future.Future
 		})
 		return struct{}{}, nil
 	})
-	return future.Chain(stored, c, func(struct{}) (*future.Future[Standing], error) {
-		return future.Map(rank, c, func(rank int64) (Standing, error) { return Standing{rank, best.Score}, nil }), nil
+	return future.Chain(rpc.Waits(c, "players.change", stored), c, func(struct{}) (*future.Future[Standing], error) {
+		return future.Map(rpc.Waits(c, "boards.put", rank), c, func(rank int64) (Standing, error) { return Standing{rank, best.Score}, nil }), nil
 	})
 }
 
@@ -87,7 +87,7 @@ func (h *Handlers) Top(c *rpc.Call, board string, n int) *future.Future[[]Row] {
 	if err := h.check(board, n); err != nil {
 		return future.Failed[[]Row](err)
 	}
-	return future.Map(h.boards.Top(board, n), c, rows)
+	return future.Map(rpc.Waits(c, "boards.top", h.boards.Top(board, n)), c, rows)
 }
 
 // Around returns n rows of a board, 1 to 100, or all if there are fewer, with the
@@ -97,7 +97,7 @@ func (h *Handlers) Around(c *rpc.Call, board string, n int) *future.Future[[]Row
 	if err := h.check(board, n); err != nil {
 		return future.Failed[[]Row](err)
 	}
-	return future.Map(h.boards.Around(board, c.UID(), n), c, rows)
+	return future.Map(rpc.Waits(c, "boards.around", h.boards.Around(board, c.UID(), n)), c, rows)
 }
 
 func (h *Handlers) check(board string, n int) error {

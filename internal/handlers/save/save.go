@@ -47,14 +47,14 @@ func (h *Handlers) Put(c *rpc.Call, key string, value rpc.Raw, ifVersion *int64)
 		return future.Failed[Written](err)
 	}
 	// The value is a copy, since the method returns a future: it can be kept.
-	return players.Change(h.players, c.UID(), func(d *players.Draft) (Written, error) {
+	return rpc.Waits(c, "players.change", players.Change(h.players, c.UID(), func(d *players.Draft) (Written, error) {
 		s, err := game.PutSave(d.State().Saves, key, value, ifVersion, d.Now().UnixMilli())
 		if err != nil {
 			return Written{}, err
 		}
 		d.PutSave(key, s)
 		return Written{s.Version}, nil
-	})
+	}))
 }
 
 func checkPut(key string, value rpc.Raw) error {
@@ -121,7 +121,7 @@ func (h *Handlers) Delete(c *rpc.Call, key string, ifVersion *int64) *future.Fut
 	if err := game.CheckSaveKey(key); err != nil {
 		return future.Failed[struct{}](err)
 	}
-	return players.Change(h.players, c.UID(), func(d *players.Draft) (struct{}, error) {
+	return rpc.Waits(c, "players.change", players.Change(h.players, c.UID(), func(d *players.Draft) (struct{}, error) {
 		save, err := game.FindSave(d.State().Saves, key)
 		if err == nil {
 			err = save.CheckVersion(ifVersion)
@@ -130,5 +130,5 @@ func (h *Handlers) Delete(c *rpc.Call, key string, ifVersion *int64) *future.Fut
 			d.DeleteSave(key)
 		}
 		return struct{}{}, err
-	})
+	}))
 }

@@ -56,12 +56,12 @@ type Purse struct {
 //
 //rpc:durable
 func (h *Handlers) Buy(c *rpc.Call, item string, count int64) *future.Future[Purse] {
-	return players.Change(h.players, c.UID(), func(d *players.Draft) (Purse, error) {
+	return rpc.Waits(c, "players.change", players.Change(h.players, c.UID(), func(d *players.Draft) (Purse, error) {
 		p, err := h.shop().Buy(d.Player(), item, count)
 		if err != nil {
 			return Purse{}, err
 		}
 		d.SetPlayer(p)
 		return Purse{p.Gold, maps.Clone(p.Items)}, nil
-	})
+	}))
 }

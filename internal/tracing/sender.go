@@ -1,0 +1,255 @@
+package tracing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.uber.org/zap"
+)
+
+const (
+	maxQueue  = 4096             // spans that wait
+	maxBatch  = 512              // spans of one request
+	sendEvery = time.Second      // a batch that is not full waits so long at most
+	sendTime  = 10 * time.Second // for one request
+	firstWait = time.Second / 4  // after a failure; each further wait is twice as long
+	maxWait   = 30 * time.Second
+)
+
+// sender takes spans that have ended and sends them. It is an sdk.SpanProcessor of
+// our own since the library's does not count what it drops, and gives a batch up
+// whose endpoint is away for a while.
+type sender struct {
+	// immutable after newSender
+	log      *zap.Logger
+	exporter sdk.SpanExporter
+	post     *post
+	queue    chan sdk.ReadOnlySpan
+	closing  chan struct{} // closed by Shutdown
+	ended    chan struct{} // closed when run has ended
+
+	// run only
+	batch []sdk.ReadOnlySpan
+	away  time.Time // since when sending fails; zero: it does not
+	wait  time.Duration
+
+	// any goroutine
+	once    sync.Once
+	over    atomic.Bool
+	ctx     context.Context
+	cancel  context.CancelFunc // ends the request under way
+	sent    atomic.Uint64
+	failed  atomic.Uint64
+	dropped atomic.Uint64
+}
+
+func newSender(endpoint string, log *zap.Logger) (*sender, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("the endpoint is no URL") // which may hold a password
+	}
+	p := &post{to: u, transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+	}}
+	s := &sender{log: log, post: p, queue: make(chan sdk.ReadOnlySpan, maxQueue), closing: make(chan struct{}), ended: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.exporter, err = otlptracehttp.New(s.ctx,
+		otlptracehttp.WithEndpointURL(u.Scheme+"://"+u.Host+u.EscapedPath()),
+		otlptracehttp.WithCompression(otlptracehttp.GzipCompression),
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}), // run tries again
+		otlptracehttp.WithHTTPClient(&http.Client{Transport: p, Timeout: sendTime}),
+	)
+	return s, err
+}
+
+// post is the way to the endpoint. It remembers how the last request ended, which
+// the exporter's errors do not tell. One request at a time.
+type post struct {
+	to        *url.URL
+	transport *http.Transport
+	status    int // 0: there was no answer
+}
+
+// RoundTrip sends a request to exactly where the configuration says.
+func (p *post) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.status = 0
+	r = r.Clone(r.Context())
+	to := *p.to
+	if user := to.User; user != nil {
+		password, _ := user.Password()
+		r.SetBasicAuth(user.Username(), password)
+		to.User = nil
+	}
+	r.URL = &to
+	resp, err := p.transport.RoundTrip(r)
+	if err == nil {
+		p.status = resp.StatusCode
+	}
+	return resp, err
+}
+
+// later reports whether the same request may be taken another time.
+func (p *post) later() bool {
+	return p.status == 0 || p.status == http.StatusTooManyRequests || p.status == http.StatusRequestTimeout || p.status >= 500
+}
+
+// OnStart does nothing.
+func (s *sender) OnStart(context.Context, sdk.ReadWriteSpan) {}
+
+// OnEnd queues a span, or drops it. Any goroutine.
+func (s *sender) OnEnd(span sdk.ReadOnlySpan) {
+	if s.over.Load() {
+		s.dropped.Add(1)
+		return
+	}
+	select {
+	case s.queue <- span:
+	default:
+		s.dropped.Add(1)
+	}
+}
+
+// ForceFlush does nothing: Shutdown is what flushes.
+func (s *sender) ForceFlush(context.Context) error { return nil }
+
+// Shutdown sends what waits until ctx ends. Any goroutine.
+func (s *sender) Shutdown(ctx context.Context) error {
+	s.once.Do(func() {
+		s.over.Store(true)
+		close(s.closing)
+	})
+	select {
+	case <-s.ended:
+		return nil
+	case <-ctx.Done():
+		s.cancel() // whatever hangs
+		<-s.ended
+		return fmt.Errorf("tracing: spans could not be sent in time: %w", ctx.Err())
+	}
+}
+
+func (s *sender) stats() Stats {
+	return Stats{Sent: s.sent.Load(), Failed: s.failed.Load(), Dropped: s.dropped.Load(), Waiting: len(s.queue)}
+}
+
+// run sends batches until Shutdown.
+func (s *sender) run() {
+	defer close(s.ended)
+	defer s.post.transport.CloseIdleConnections()
+	defer s.cancel()
+	tick := time.NewTicker(sendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.closing:
+			s.flush()
+			return
+		case span := <-s.queue:
+			if s.batch = append(s.batch, span); len(s.batch) < maxBatch {
+				continue
+			}
+		case <-tick.C:
+		}
+		for len(s.batch) > 0 && !s.send() {
+			if !s.pause() {
+				s.flush()
+				return
+			}
+		}
+	}
+}
+
+// flush sends what waits, and gives up at the first failure: the process is about
+// to end.
+func (s *sender) flush() {
+	for {
+		for more := true; more && len(s.batch) < maxBatch; {
+			select {
+			case span := <-s.queue:
+				s.batch = append(s.batch, span)
+			default:
+				more = false
+			}
+		}
+		if len(s.batch) == 0 {
+			return
+		}
+		if !s.send() {
+			break
+		}
+	}
+	lost := len(s.batch) + len(s.queue)
+	s.dropped.Add(uint64(lost))
+	s.log.Warn("spans were lost at the end", zap.Int("spans", lost))
+}
+
+// send sends the batch. It returns false when it is to be tried again.
+func (s *sender) send() (done bool) {
+	err := s.exporter.ExportSpans(s.ctx, s.batch)
+	switch n := uint64(len(s.batch)); {
+	case err == nil:
+		s.sent.Add(n)
+		s.back()
+	case s.post.later():
+		s.left(s.reason(err))
+		return false
+	case s.post.status < 300: // taken, but not all of it
+		s.sent.Add(n)
+		s.log.Warn("some spans were refused", zap.Error(err))
+	default:
+		s.failed.Add(n)
+		s.left(s.reason(err))
+	}
+	clear(s.batch) // spans are large
+	s.batch = s.batch[:0]
+	return true
+}
+
+// left notes that sending has failed.
+func (s *sender) left(why error) {
+	if s.away.IsZero() && s.ctx.Err() == nil { // else flush tells of it
+		s.away, s.wait = time.Now(), firstWait
+		s.log.Warn("spans cannot be sent", zap.Error(why))
+	}
+}
+
+// back notes that it works.
+func (s *sender) back() {
+	if !s.away.IsZero() {
+		s.log.Info("spans are sent again", zap.Duration("away", time.Since(s.away).Round(time.Millisecond)), zap.Uint64("dropped", s.dropped.Load()), zap.Uint64("failed", s.failed.Load()))
+		s.away = time.Time{}
+	}
+}
+
+// pause waits before the next try; false: it is time to end.
+func (s *sender) pause() bool {
+	wait := time.NewTimer(s.wait)
+	defer wait.Stop()
+	s.wait = min(2*s.wait, maxWait)
+	select {
+	case <-wait.C:
+		return true
+	case <-s.closing:
+		return false
+	}
+}
+
+// reason is why a request failed, without the URL, which may hold secrets.
+func (s *sender) reason(err error) error {
+	if s.post.status != 0 {
+		return fmt.Errorf("the endpoint answers %d %s", s.post.status, http.StatusText(s.post.status))
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
