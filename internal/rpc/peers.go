@@ -295,6 +295,9 @@ func (p *Peers) Connections() int {
 // Underway is the number of calls that have begun and not ended. Any goroutine.
 func (p *Peers) Underway() int { return int(p.underway.Load()) }
 
+// Waiting is the number of messages in mailboxes. Any goroutine.
+func (p *Peers) Waiting() int { return int(p.waiting.Load()) }
+
 // jitter spreads what many clients are told to wait: d to 3 d.
 func (p *Peers) jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(2*int64(d)))

@@ -7,11 +7,14 @@ import (
 
 	"gameserverd/internal/conn"
 	"gameserverd/internal/loop"
+	"gameserverd/internal/rpc"
 )
 
 // loopNumbers is what one loop has counted, all of one moment.
 type loopNumbers struct {
 	conns conn.Stats
+	loop  loop.Stats
+	hub   rpc.HubStats
 }
 
 // loopCopy brings a loop's numbers to where they are summed. The loop writes one

@@ -138,7 +138,9 @@ func NewWith(cfg *config.Config, log *zap.Logger, o Options) (_ *Server, err err
 	if err := s.makeSessions(o); err != nil {
 		return nil, err
 	}
-	s.makeMetrics()
+	if err := s.makeMetrics(); err != nil {
+		return nil, err
+	}
 	s.accept = conn.NewServer(conn.ServerOptions{Admit: s.admit, OnAcceptError: s.logAccept})
 	if o.Worker {
 		err = s.listenAdmin(-1)
@@ -310,6 +312,7 @@ func (s *Server) Run() (Report, error) {
 	defer s.stopLoops()
 	s.peers.Start()
 	defer s.announce.start()()
+	defer s.pushMetrics()()
 	if why, err := s.prepare(failed); err != nil {
 		return Report{}, err
 	} else if why != "" {

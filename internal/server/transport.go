@@ -135,6 +135,7 @@ func (s *Server) join(o conn.Options) {
 		hub := s.peers.AddHub(hubLoop{l})
 		muxes[i].Connect(s.sets[i], hub, muxes)
 		hub.Connect(muxes[i])
+		s.numbers.hubs = append(s.numbers.hubs, hub)
 	}
 }
 

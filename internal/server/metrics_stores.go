@@ -1,0 +1,61 @@
+package server
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"gameserverd/internal/metrics"
+	"gameserverd/internal/store"
+	"gameserverd/internal/tasks"
+)
+
+func (s *Server) addStores(b *metrics.Batch) {
+	for _, of := range []struct {
+		name   string
+		health *store.Health
+		stats  store.Stats
+	}{{"sql", s.stores.sqlUp, s.stores.sql.Stats()}, {"redis", s.stores.redisUp, s.stores.redis.Stats()}} {
+		up, _, _ := of.health.State()
+		b.Set(metrics.StoreUp, yes(up), of.name)
+		b.Histogram(metrics.StoreTime, &of.stats.Time, nil, of.name)
+		for _, code := range slices.Sorted(maps.Keys(of.stats.Errors)) {
+			b.Set(metrics.StoreErrors, float64(of.stats.Errors[code]), of.name, string(code))
+		}
+		b.Set(metrics.StoreConns, float64(of.stats.Busy), of.name, "busy")
+		b.Set(metrics.StoreConns, float64(of.stats.Idle), of.name, "idle")
+		b.Set(metrics.StoreWaiting, float64(of.stats.Waiting), of.name)
+	}
+}
+
+func (s *Server) addCommits(b *metrics.Batch) {
+	n := s.stores.group.Stats()
+	b.Set(metrics.Commits, float64(n.Batches))
+	b.Histogram(metrics.CommitTime, &n.Time, nil)
+	b.Histogram(metrics.CommitRows, &n.BatchRows, nil)
+	b.Set(metrics.CommitWait, float64(n.Waiting))
+	b.Set(metrics.CommitMax, float64(s.cfg.Store.Queue))
+	b.Set(metrics.Changes, float64(n.Changes), "stored")
+	b.Set(metrics.Changes, float64(n.LostRaces), "lost_race")
+	b.Set(metrics.Changes, float64(n.Abandoned), "abandoned")
+	b.Set(metrics.CommitAgain, float64(n.Retries))
+}
+
+func (s *Server) addTasks(ctx context.Context, b *metrics.Batch) {
+	known, ok := s.numbers.depths.get(ctx)
+	for _, queue := range s.numbers.queues {
+		if !ok {
+			break // Redis does not say
+		}
+		d := tasks.Depth{Queue: queue} // a queue that Redis has never heard of is empty
+		for _, k := range known {
+			if k.Queue == queue {
+				d = k
+			}
+		}
+		b.Set(metrics.QueueDepth, float64(d.Waits), d.Queue, "waiting")
+		b.Set(metrics.QueueDepth, float64(d.Active), d.Queue, "active")
+		b.Set(metrics.QueueDepth, float64(d.Later), d.Queue, "later")
+		b.Set(metrics.QueueOldest, d.Oldest.Seconds(), d.Queue)
+	}
+}
