@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"gameserverd/internal/storetest"
 )
 
 // binary is gameserverd, built once by TestMain with the race detector: a race
@@ -39,6 +41,10 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
+	if err := storetest.Shutdown(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -80,6 +86,7 @@ type process struct {
 	in       io.WriteCloser
 	out, err *output
 	ended    chan struct{}
+	name     string // of a worker
 }
 
 // launch starts the binary in the folder dir with exactly the environment env

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"gameserverd/internal/cli"
+	"gameserverd/internal/ctl"
 )
 
 func newTasks(program string) *cobra.Command {
@@ -44,7 +47,7 @@ database, whichever process runs them. docs/tasks.md says what the states mean.`
 			Use: action + " ID", Short: short, Long: long, Example: "  gameserverd tasks " + action + " 1882618614391369947",
 			Args: func(_ *cobra.Command, args []string) error { return one(args) },
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return f.run(cmd, func(ctx context.Context) error { return f.TaskAct(ctx, action, args[0]) })
+				return f.run(cmd, func(ctx context.Context) error { return f.TaskAct(ctx, action, numbers(args)[0]) })
 			},
 		}
 	}
@@ -52,7 +55,7 @@ database, whichever process runs them. docs/tasks.md says what the states mean.`
 		Use: "show ID", Short: "Show all of one task, with its last error", Example: "  gameserverd tasks show 1882618614391369947",
 		Args: func(_ *cobra.Command, args []string) error { return one(args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, func(ctx context.Context) error { return f.TaskShow(ctx, args[0]) })
+			return f.run(cmd, func(ctx context.Context) error { return f.TaskShow(ctx, numbers(args)[0]) })
 		},
 	}, &cobra.Command{
 		Use: "run TASK [JSON-ARG...]", Short: "Apply a task now", Long: `Applies a durable task. Arguments are read as "call" reads them, and must fit. The
@@ -81,10 +84,17 @@ func (f *ctlFlags) taskList() *cobra.Command {
 		Use: "list", Short: "List tasks in a state, and count all", Args: cobra.NoArgs,
 		Example: "  gameserverd tasks list\n  gameserverd tasks list --state archived --limit 100 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains(ctl.TaskStates, state) {
+				return cli.Usage("--state takes one of %s", strings.Join(ctl.TaskStates, ", "))
+			}
+			if limit < 1 || limit > ctl.MaxTasks {
+				return cli.Usage("--limit takes a number from 1 to %d", ctl.MaxTasks)
+			}
 			return f.run(cmd, func(ctx context.Context) error { return f.TaskList(ctx, state, limit) })
 		},
 	}
 	cmd.Flags().StringVar(&state, "state", "waiting", "waiting, running, done, archived or revoked")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(ctl.TaskStates, cobra.ShellCompDirectiveNoFileComp)) // fails for flags that are not there
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many to list, 1 to 1000")
 	return cmd
 }

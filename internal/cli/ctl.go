@@ -208,9 +208,15 @@ func orQuotes(s string) string {
 
 // call is one request and its answer; an error is explained.
 func (c *Ctl) call(ctx context.Context, method, path string, in, out any) error {
+	return c.callHinted(ctx, method, path, in, out, nil)
+}
+
+// callHinted is call; hints says what to do about an error that the daemon has answered,
+// by its code.
+func (c *Ctl) callHinted(ctx context.Context, method, path string, in, out any, hints map[wire.Code]string) error {
 	limited, cancel := context.WithTimeout(ctx, ctlTimeout)
 	defer cancel()
-	return c.failed(ctx, ctl.NewClient(c.Socket).Call(limited, method, path, in, out))
+	return c.failedHinted(ctx, ctl.NewClient(c.Socket).Call(limited, method, path, in, out), hints)
 }
 
 func (c *Ctl) print(v any) error {
@@ -220,7 +226,9 @@ func (c *Ctl) print(v any) error {
 }
 
 // failed explains err. nil stays nil.
-func (c *Ctl) failed(ctx context.Context, err error) error {
+func (c *Ctl) failed(ctx context.Context, err error) error { return c.failedHinted(ctx, err, nil) }
+
+func (c *Ctl) failedHinted(ctx context.Context, err error, hints map[wire.Code]string) error {
 	if err == nil {
 		return nil
 	}
@@ -228,6 +236,9 @@ func (c *Ctl) failed(ctx context.Context, err error) error {
 		return &ExitError{Code: ExitInterrupted}
 	}
 	e := c.explain(err)
+	if e.Hint == "" {
+		e.Hint = hints[wire.Code(e.Code)]
+	}
 	if !c.JSON {
 		if e.Hint != "" {
 			e.Message += "\nhint: " + e.Hint

@@ -52,7 +52,7 @@ func timeOf(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-0
 // TaskShow prints all of one task.
 func (c *Ctl) TaskShow(ctx context.Context, id string) error {
 	var t ctl.Task
-	if err := c.call(ctx, "GET", "/tasks/show?"+url.Values{"id": {id}}.Encode(), nil, &t); err != nil {
+	if err := c.callHinted(ctx, "GET", "/tasks/show?"+url.Values{"id": {id}}.Encode(), nil, &t, c.taskHints(id)); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -96,17 +96,25 @@ func (c *Ctl) TaskRun(ctx context.Context, name string, args []string) error {
 		}
 		run.Args = append(run.Args, msgjson.Append(nil, raw))
 	}
-	return c.taskDone(ctx, "/tasks/run", run)
+	return c.taskDone(ctx, "/tasks/run", run, nil)
 }
 
 // TaskAct revokes, retries or archives a task.
 func (c *Ctl) TaskAct(ctx context.Context, action, id string) error {
-	return c.taskDone(ctx, "/tasks/act", ctl.TaskAct{ID: id, Action: action})
+	return c.taskDone(ctx, "/tasks/act", ctl.TaskAct{ID: id, Action: action}, c.taskHints(id))
 }
 
-func (c *Ctl) taskDone(ctx context.Context, path string, in any) error {
+// taskHints are what to do where an action on a task was refused.
+func (c *Ctl) taskHints(id string) map[wire.Code]string {
+	return map[wire.Code]string{
+		wire.NotFound:           c.Program + " tasks list shows those that wait, with --state the others",
+		wire.FailedPrecondition: c.Program + " tasks show " + id + " says how it is",
+	}
+}
+
+func (c *Ctl) taskDone(ctx context.Context, path string, in any, hints map[wire.Code]string) error {
 	var done ctl.TaskDone
-	if err := c.call(ctx, "POST", path, in, &done); err != nil {
+	if err := c.callHinted(ctx, "POST", path, in, &done, hints); err != nil {
 		return err
 	}
 	if c.JSON {

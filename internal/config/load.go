@@ -115,15 +115,19 @@ func (c *Config) Validate() error {
 
 // together holds the rules that join several keys.
 func (c *Config) together() Problems {
-	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver(), c.tlsFilesTogether(), c.queuesHaveDefault())
+	return slices.Concat(c.devNeedsLoopback(), c.jwtNeedsKeys(), c.dsnFitsDriver(), c.tlsFilesTogether(), c.queuesAreOfUse())
 }
 
-// queuesHaveDefault: what names no queue waits there.
-func (c *Config) queuesHaveDefault() Problems {
-	if slices.ContainsFunc(c.Worker.Queues, func(q string) bool { return strings.HasPrefix(q, "default:") }) {
-		return nil
+// queuesAreOfUse: what names no queue waits in default, and somebody has to run
+// something.
+func (c *Config) queuesAreOfUse() (problems Problems) {
+	if !slices.ContainsFunc(c.Worker.Queues, func(q string) bool { return strings.HasPrefix(q, "default:") }) {
+		problems = append(problems, c.Wrong("worker.queues", "needs the queue default"))
 	}
-	return Problems{c.Wrong("worker.queues", "needs the queue default")}
+	if !slices.ContainsFunc(c.Worker.Queues, func(q string) bool { return !strings.HasSuffix(q, ":0") }) {
+		problems = append(problems, c.Wrong("worker.queues", "all have the weight 0: nothing would be run; worker.embedded says whether serve runs tasks"))
+	}
+	return problems
 }
 
 func (c *Config) devNeedsLoopback() (problems Problems) {

@@ -253,3 +253,16 @@ func TestSectionsAtEveryDepth(t *testing.T) {
 		}
 	}
 }
+
+func TestQueuesAreOfUse(t *testing.T) {
+	for queues, want := range map[string]string{
+		"default:1,low:0": "", "default:0,low:1": "", "low:1": "needs the queue default", "default:0,low:0": "nothing would be run",
+		"default:-1": "a weight an integer from 0 to 1000", "default:00": "a weight", "default:1001": "a weight", "default:1,default:2": "none twice",
+	} {
+		t.Setenv("GAMESERVERD_WORKER_QUEUES", queues)
+		_, err := Load("")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", queues, err, want)
+		}
+	}
+}

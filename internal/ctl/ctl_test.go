@@ -124,6 +124,7 @@ func (r *rig) daemon() Daemon {
 		Reload: func() (Reloaded, error) {
 			return Reloaded{Changed: []Change{{"a.b", "1", "2"}}, Restart: []string{"c"}}, nil
 		},
+		Tasks: r.tasks(),
 	}
 }
 

@@ -173,8 +173,11 @@ func answer(w http.ResponseWriter, v any) { write(w, http.StatusOK, v) }
 // failed answers with an error of the daemon.
 func failed(w http.ResponseWriter, err error) {
 	var e *Error
+	var coded *wire.Error
 	switch {
 	case errors.As(err, &e):
+	case errors.As(err, &coded):
+		e = &Error{string(coded.Code), coded.Message}
 	case errors.Is(err, context.DeadlineExceeded):
 		e = &Error{string(wire.DeadlineExceeded), "an event loop does not answer: something holds it, and the log has it as `slow callback`"}
 	default:

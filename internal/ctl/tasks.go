@@ -77,8 +77,8 @@ type TaskAct struct {
 	Action string `json:"action"` // revoke, retry or archive
 }
 
-// maxTasks bounds how many tasks are listed.
-const maxTasks = 1000
+// MaxTasks bounds how many tasks are listed.
+const MaxTasks = 1000
 
 func (s *Server) taskRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /tasks", s.listTasks)
@@ -97,8 +97,8 @@ func (s *Server) taskRoutes(mux *http.ServeMux) {
 func (s *Server) listTasks(w http.ResponseWriter, r *http.Request) {
 	state, limit := r.URL.Query().Get("state"), r.URL.Query().Get("limit")
 	n, err := strconv.Atoi(limit)
-	if err != nil || n < 1 || n > maxTasks {
-		fail(w, http.StatusBadRequest, &Error{invalid, fmt.Sprintf("limit must be from 1 to %d", maxTasks)})
+	if err != nil || n < 1 || n > MaxTasks {
+		fail(w, http.StatusBadRequest, &Error{invalid, fmt.Sprintf("limit must be from 1 to %d", MaxTasks)})
 		return
 	}
 	if !slices.Contains(TaskStates, state) {

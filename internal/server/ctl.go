@@ -235,8 +235,8 @@ func (s *Server) setLevel(level string) error {
 }
 
 func (s *Server) ctlReload() (ctl.Reloaded, error) {
-	if s.state.Load() == starting { // Reread would wait, and the operator with it
-		return ctl.Reloaded{}, &ctl.Error{Code: string(wire.Unavailable), Message: "the daemon is still starting; try again when it serves"}
+	if err := s.notStarting(); err != nil { // Reread would wait, and the operator with it
+		return ctl.Reloaded{}, err
 	}
 	changed, restart, err := s.Reread("gameserverd ctl reload")
 	var problems config.Problems

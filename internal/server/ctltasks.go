@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"gameserverd/internal/ctl"
 	"gameserverd/internal/msgjson"
@@ -14,23 +15,51 @@ import (
 func (s *Server) ctlTasks() ctl.Tasks {
 	return ctl.Tasks{
 		List: s.ctlTaskList,
-		Show: func(ctx context.Context, id string) (ctl.Task, error) {
-			info, err := s.tasks.Show(ctx, tasks.ID(id))
-			return ctlTask(info), err
-		},
-		Run: func(ctx context.Context, name string, args []any) (string, error) {
-			raw, err := wire.AppendAny(nil, args)
-			if err != nil {
-				return "", err
-			}
-			id, err := s.tasks.RunNow(ctx, name, raw)
-			return string(id), err
-		},
-		Act: s.ctlTaskAct,
+		Show: s.ctlTaskShow,
+		Run:  s.ctlTaskRun,
+		Act:  s.ctlTaskAct,
 	}
 }
 
+// notStarting refuses what has to wait for the start: the tables may not be there yet.
+func (s *Server) notStarting() error {
+	if s.state.Load() == starting {
+		return &ctl.Error{Code: string(wire.Unavailable), Message: "the daemon is still starting; try again when it serves"}
+	}
+	return nil
+}
+
+func (s *Server) ctlTaskShow(ctx context.Context, id string) (ctl.Task, error) {
+	if err := s.notStarting(); err != nil {
+		return ctl.Task{}, err
+	}
+	info, err := s.tasks.Show(ctx, tasks.ID(id))
+	return ctlTask(info), err
+}
+
+func (s *Server) ctlTaskRun(ctx context.Context, name string, args []any) (string, error) {
+	if err := s.notStarting(); err != nil {
+		return "", err
+	}
+	var names []string
+	for _, def := range s.tasks.Definitions() {
+		names = append(names, def.Name)
+	}
+	if !slices.Contains(names, name) {
+		return "", wire.Errorf(wire.NotFound, "there is no task %q; there are %s", name, strings.Join(names, ", "))
+	}
+	raw, err := wire.AppendAny(nil, args)
+	if err != nil {
+		return "", err
+	}
+	id, err := s.tasks.RunNow(ctx, name, raw)
+	return string(id), err
+}
+
 func (s *Server) ctlTaskList(ctx context.Context, state string, limit int) (list ctl.TaskList, err error) {
+	if err := s.notStarting(); err != nil {
+		return list, err
+	}
 	infos, err := s.tasks.List(ctx, tasks.State(slices.Index(ctl.TaskStates, state)), limit)
 	if err != nil {
 		return list, err
@@ -46,6 +75,9 @@ func (s *Server) ctlTaskList(ctx context.Context, state string, limit int) (list
 }
 
 func (s *Server) ctlTaskAct(ctx context.Context, action, id string) (string, error) {
+	if err := s.notStarting(); err != nil {
+		return "", err
+	}
 	switch action {
 	case "revoke":
 		waiting, err := s.tasks.Revoke(ctx, tasks.ID(id))

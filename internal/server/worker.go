@@ -69,7 +69,7 @@ type queueDepths struct {
 	looking chan struct{} // closed when the look under way has ended; nil: there is none
 }
 
-const depthEvery = time.Second
+const depthEvery = 100 * time.Millisecond
 
 // get returns nil when Redis does not answer within depthTime.
 func (d *queueDepths) get(look func() []ctl.TaskQueue) []ctl.TaskQueue {
