@@ -19,8 +19,9 @@ build: ## build bin/gameserverd
 run: build ## build and start the daemon on 127.0.0.1:5700
 	$(BIN)/gameserverd serve
 
-generate: ## write the code and pages that are made from the handlers and the config
+generate: ## write the code and pages that are made from the handlers and the config, boards and rules
 	$(GO) run ./cmd/rpcgen
+	$(GO) run ./cmd/dashgen
 
 # The seed is another one for each run, which also keeps go test from answering for
 # the kills of internal/crashtest out of its cache.
@@ -46,8 +47,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 		done; \
 	done
 
-fresh: ## fail when generated code is stale
+fresh: ## fail when generated code, boards or rules are stale
 	$(GO) run ./cmd/rpcgen -check
+	$(GO) run ./cmd/dashgen -check
 
 vet: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
@@ -56,6 +58,9 @@ vet: ## gofmt, go vet, staticcheck
 	$(GO) vet $(PACKAGES)
 	$(GO) tool staticcheck -tags invariants $(PACKAGES)
 	$(GO) tool staticcheck $(PACKAGES)
+
+boards-check: ## hold the boards against Grafana's types (npm)
+	@./scripts/boards-check.sh
 
 deb: ## build the Debian package: bin/gameserverd_VERSION_ARCH.deb
 	@GO=$(GO) ./scripts/deb.sh
@@ -69,7 +74,7 @@ deb-test: ## do with the package what an operator does, under systemd in a sandb
 	@GO=$(GO) ./scripts/deb-test.sh
 
 verify: export NO_SKIPS := 1
-verify: vet fresh build test plain deb-check ## everything that CI checks
+verify: vet fresh build test plain boards-check deb-check ## everything that CI checks
 	@echo "verify: all of it passed"
 
 # The hot path as it ships: raw system calls, no race detector, and the tests of
@@ -83,4 +88,4 @@ bench: build ## measure against the limit server, memory per connection, rooms (
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean deb deb-check deb-test
+.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean boards-check deb deb-check deb-test

@@ -1,0 +1,210 @@
+package dashboards
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gameserverd/internal/storetest"
+)
+
+// given is a metric over time, a sample each 15 s, in promtool's words: 0+1x40 is 0
+// and 40 more, each 1 higher.
+type given struct{ series, values string }
+
+// trial is a situation, and what an alert must say of it at a time after its begin.
+type trial struct {
+	name   string
+	given  []given
+	at     time.Duration
+	labels string // of the alert besides job and severity; "": it must be silent
+	// What its texts become; "": as they are written.
+	summary, description string
+}
+
+// trials has for each alert when it fires and when it is silent.
+var trials = map[string][]trial{
+	"GameserverdDown": {
+		{name: "away", given: []given{{`up{job="gameserverd",instance="a"}`, "1x3 0x40"}}, at: 3 * time.Minute, labels: `instance: a`,
+			summary: "a does not answer"},
+		{name: "away for one scrape", given: []given{{`up{job="gameserverd",instance="a"}`, "1x3 0 1x40"}}, at: 2 * time.Minute},
+		{name: "somebody else is away", given: []given{{`up{job="other",instance="a"}`, "0x40"}}, at: 3 * time.Minute},
+	},
+	"GameserverdNotReady": {
+		{name: "waits for a store", given: onA("ready", "0x40", "draining", "0x40"), at: 3 * time.Minute, labels: `instance: a`,
+			summary: "a runs and is not ready"},
+		{name: "drains", given: onA("ready", "0x40", "draining", "1x40"), at: 3 * time.Minute},
+		{name: "ready", given: onA("ready", "1x40", "draining", "0x40"), at: 3 * time.Minute},
+	},
+	"GameserverdStoreDown": {
+		{name: "away", given: []given{{`gameserverd_store_up{job="gameserverd",instance="a",store="sql"}`, "1x3 0x40"}, {`gameserverd_store_up{job="gameserverd",instance="a",store="redis"}`, "1x40"}},
+			at: 3 * time.Minute, labels: `instance: a, store: sql`, summary: "sql does not answer to a"},
+		{name: "back at once", given: []given{{`gameserverd_store_up{job="gameserverd",instance="a",store="sql"}`, "1x3 0 1x40"}}, at: 75 * time.Second},
+	},
+	"GameserverdDrainStuck": {
+		{name: "four of five seconds", given: onA("drain_seconds", "0x3 4", "drain_deadline_seconds", "5x3 5"), at: 75 * time.Second, labels: `instance: a`,
+			summary: "a drains for more than half of its deadline", description: "The drain has taken 4s. What is unanswered at shutdown.deadline is cut."},
+		{name: "a quick one", given: onA("drain_seconds", "0x3 1", "drain_deadline_seconds", "5x3 5"), at: time.Minute},
+		{name: "none", given: onA("drain_seconds", "0x40", "drain_deadline_seconds", "5x40"), at: 3 * time.Minute},
+	},
+	"GameserverdCertificateEndsSoon": {
+		{name: "in ten days", given: onA("certificate_not_after_seconds", fmt.Sprintf("%dx600", 10*24*60*60+7200)), at: 2 * time.Hour, labels: `instance: a`,
+			summary: "the certificate of a ends in 10d 0h 0m 0s"},
+		{name: "in twenty days", given: onA("certificate_not_after_seconds", fmt.Sprintf("%dx400", 20*24*60*60)), at: time.Hour},
+		{name: "no TLS", given: onA("certificate_not_after_seconds", "0x400"), at: time.Hour},
+	},
+	"GameserverdCertificateEnds": {
+		{name: "in two days", given: onA("certificate_not_after_seconds", fmt.Sprintf("%dx40", 2*24*60*60+180)), at: 3 * time.Minute, labels: `instance: a`,
+			summary: "the certificate of a ends in 2d 0h 0m 0s"},
+		{name: "in ten days", given: onA("certificate_not_after_seconds", fmt.Sprintf("%dx40", 10*24*60*60)), at: 3 * time.Minute},
+		{name: "no TLS", given: onA("certificate_not_after_seconds", "0x40"), at: 3 * time.Minute},
+	},
+	"GameserverdErrors": {
+		{name: "a tenth", given: calls("0+150x80", "internal", "0+15x80"), at: 12 * time.Minute, labels: `instance: a`,
+			summary: "10% of the calls of a fail"},
+		{name: "one in a hundred", given: calls("0+1500x80", "internal", "0+15x80"), at: 12 * time.Minute},
+		{name: "what clients ask for wrongly", given: calls("0+150x80", "invalid_argument", "0+100x80"), at: 12 * time.Minute},
+		{name: "hardly any calls", given: calls("0+6x80", "unavailable", "0+6x80"), at: 12 * time.Minute},
+		{name: "for a minute", given: calls("0+150x80", "internal", "0x8 0+15x4 60x70"), at: 6 * time.Minute},
+	},
+	"GameserverdSlowCalls": {
+		{name: "a twentieth over half a second", given: append(calls("0+100x120", "internal", "0x120"), buckets("call_run_seconds", `method="sum",`, "0.25", "0+95x120", "0.5", "0+95x120", "1", "0+100x120", "+Inf", "0+100x120")...),
+			at: 20 * time.Minute, labels: `instance: a`, summary: "one call in a hundred of a takes over 900ms"},
+		{name: "fast", given: append(calls("0+100x120", "internal", "0x120"), buckets("call_run_seconds", `method="sum",`, "0.25", "0+100x120", "0.5", "0+100x120", "+Inf", "0+100x120")...), at: 20 * time.Minute},
+		{name: "hardly any calls", given: append(calls("0+6x120", "internal", "0x120"), buckets("call_run_seconds", `method="sum",`, "0.25", "0x120", "1", "0+6x120", "+Inf", "0+6x120")...), at: 20 * time.Minute},
+	},
+	"GameserverdLoopLag": {
+		{name: "late timers", given: append(buckets("loop_lag_seconds", `loop="0",`, "0.1", "0+10x40", "0.25", "0+20x40", "+Inf", "0+20x40"), turns("0+500x40")), at: 5 * time.Minute, labels: `instance: a, loop: "0"`,
+			summary: "loop 0 of a is late, or does not turn"},
+		{name: "it does not turn", given: append(buckets("loop_lag_seconds", `loop="0",`, "0.1", "10x40", "+Inf", "10x40"), turns("0+500x3 1500x40")), at: 6 * time.Minute, labels: `instance: a, loop: "0"`,
+			summary: "loop 0 of a is late, or does not turn"},
+		{name: "in time", given: append(buckets("loop_lag_seconds", `loop="0",`, "0.1", "0+20x40", "0.25", "0+20x40", "+Inf", "0+20x40"), turns("0+500x40")), at: 5 * time.Minute},
+		{name: "idle", given: append(buckets("loop_lag_seconds", `loop="0",`, "0.1", "5x40", "+Inf", "5x40"), turns("0+1x40")), at: 5 * time.Minute},
+	},
+	"GameserverdMemory": {
+		{name: "slow clients", given: onA("write_buffer_bytes", "80x40", "write_buffer_limit_bytes", "100x40", "input_bytes", "1x40", "input_limit_bytes", "100x40"), at: 3 * time.Minute,
+			labels: `instance: a, budget: limits.max_total_write_buffer_bytes`, summary: "a uses 80% of limits.max_total_write_buffer_bytes"},
+		{name: "clients that ask too much", given: onA("write_buffer_bytes", "1x40", "write_buffer_limit_bytes", "100x40", "input_bytes", "76x40", "input_limit_bytes", "100x40"), at: 3 * time.Minute,
+			labels: `instance: a, budget: limits.max_total_input_bytes`, summary: "a uses 76% of limits.max_total_input_bytes"},
+		{name: "room", given: onA("write_buffer_bytes", "70x40", "write_buffer_limit_bytes", "100x40", "input_bytes", "70x40", "input_limit_bytes", "100x40"), at: 3 * time.Minute},
+	},
+	"GameserverdCommitsWait": {
+		{name: "slow SQL", given: onA("commit_waiting", "12000x40", "commit_waiting_limit", "20000x40"), at: 3 * time.Minute, labels: `instance: a`,
+			summary: "a stores players' changes slower than they come", description: "60% of store.queue waits; at 100 % changes are refused."},
+		{name: "in time", given: onA("commit_waiting", "500x40", "commit_waiting_limit", "20000x40"), at: 3 * time.Minute},
+	},
+	"GameserverdQueueAge": {
+		{name: "no worker", given: []given{{`gameserverd_queue_oldest_seconds{job="gameserverd",instance="a",queue="low"}`, "600x80"}, {`gameserverd_queue_oldest_seconds{job="gameserverd",instance="b",queue="low"}`, "600x80"}},
+			at: 8 * time.Minute, labels: `queue: low`, summary: "the first task of the queue low has waited for 10m 0s"},
+		{name: "a few seconds", given: []given{{`gameserverd_queue_oldest_seconds{job="gameserverd",instance="a",queue="low"}`, "20x80"}}, at: 8 * time.Minute},
+	},
+	"GameserverdPanics": {
+		{name: "one", given: onA("panics_total", "0x4 1x10"), at: 2 * time.Minute, labels: `instance: a`, summary: "methods of a panic"},
+		{name: "an old one", given: onA("panics_total", "3x40"), at: 6 * time.Minute},
+	},
+}
+
+// onA are metrics of the process a: name and values, again and again.
+func onA(pairs ...string) (all []given) {
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, given{fmt.Sprintf(`gameserverd_%s{job="gameserverd",instance="a"}`, pairs[i]), pairs[i+1]})
+	}
+	return all
+}
+
+// calls are those of one method, and its errors of one code.
+func calls(all, code, errors string) []given {
+	const labels = `job="gameserverd",instance="a",method="sum"`
+	return []given{
+		{"gameserverd_calls_total{" + labels + "}", all},
+		{"gameserverd_call_errors_total{" + labels + `,code="` + code + `"}`, errors},
+	}
+}
+
+func turns(values string) given {
+	return given{`gameserverd_loop_turns_total{job="gameserverd",instance="a",loop="0"}`, values}
+}
+
+// buckets are those of a histogram: bound and values, again and again.
+func buckets(name, labels string, pairs ...string) (all []given) {
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, given{fmt.Sprintf(`gameserverd_%s_bucket{job="gameserverd",instance="a",%sle="%s"}`, name, labels, pairs[i]), pairs[i+1]})
+	}
+	return all
+}
+
+// Every alert fires when it should, not before it has lasted, and not otherwise.
+func TestAlertsFireAndStaySilent(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	rules := write("rules.yml", rulesFile(func(d time.Duration) time.Duration { return d }))
+	promtool := storetest.Program(t, "promtool")
+	if out, err := exec.Command(promtool, "check", "rules", "--lint-fatal", rules).CombinedOutput(); err != nil {
+		t.Errorf("promtool check rules: %v\n%s", err, out)
+	}
+	all := "rule_files: [rules.yml]\nevaluation_interval: 15s\ntests:\n"
+	for _, a := range alerts() {
+		fires, silent := 0, 0
+		for _, tr := range trials[a.name] {
+			all += tr.promtool(a)
+			if tr.labels == "" {
+				silent++
+			} else {
+				fires++
+			}
+		}
+		if fires == 0 || silent == 0 {
+			t.Errorf("%s has %d trials in which it fires and %d in which it is silent", a.name, fires, silent)
+		}
+	}
+	if len(trials) != len(alerts()) {
+		t.Errorf("trials of %d alerts, and there are %d", len(trials), len(alerts()))
+	}
+	if out, err := exec.Command(promtool, "test", "rules", write("test.yml", all)).CombinedOutput(); err != nil {
+		t.Errorf("promtool test rules: %v\n%s", err, out)
+	}
+}
+
+// promtool is the trial in promtool's form.
+func (tr *trial) promtool(a alert) string {
+	var out strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
+	line("  - name: %s", quoted(a.name+": "+tr.name))
+	line("    interval: 15s")
+	line("    input_series:")
+	for _, g := range tr.given {
+		line("      - {series: %s, values: %s}", quoted(g.series), quoted(g.values))
+	}
+	line("    alert_rule_test:")
+	if tr.labels != "" && a.hold > 0 {
+		line("      - {eval_time: %s, alertname: %s}", promDuration(a.hold-15*time.Second), a.name)
+	}
+	line("      - eval_time: %s", promDuration(tr.at))
+	line("        alertname: %s", a.name)
+	if tr.labels == "" {
+		return out.String()
+	}
+	or := func(text, instead string) string {
+		if text != "" {
+			return text
+		}
+		return instead
+	}
+	line("        exp_alerts:")
+	line("          - exp_labels: {job: gameserverd, severity: %s, %s}", a.severity, tr.labels)
+	line("            exp_annotations:")
+	line("              summary: %s", quoted(or(tr.summary, a.summary)))
+	line("              description: %s", quoted(or(tr.description, a.description)))
+	line("              runbook_url: %s", quoted(runbook(a.runbook)))
+	return out.String()
+}

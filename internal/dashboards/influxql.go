@@ -1,0 +1,94 @@
+package dashboards
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// influxQL renders an expression that is no ratio, of which InfluxQL has none over
+// two measurements: Grafana divides. whole is over all the time shown.
+//
+// What was pushed is each series' total since its process began, so the inner query
+// makes of each series what is asked for, and the outer one takes them together.
+func influxQL(e expr, b *board, whole bool) string {
+	if e.op == opQuantile {
+		// Quantiles come ready made for each series; the worst of them is shown.
+		field := fmt.Sprintf("p%v", e.quantile*100)
+		return influxSelect(`max("`+field+`")`+influxTimes(e), influxFrom(e), influxWhere(e, b), e.by, !whole)
+	}
+	change := func(field string) string {
+		if whole {
+			return `non_negative_difference(last("` + field + `"))`
+		}
+		return `non_negative_derivative(last("` + field + `"), 1s)`
+	}
+	field := "value"
+	if histogram(e.family) {
+		field = "count"
+	}
+	var each, together string
+	switch e.op {
+	case opSum, opMin, opMax:
+		each = `last("value") AS "v"`
+		together = map[op]string{opSum: "sum", opMin: "min", opMax: "max"}[e.op] + `("v")`
+	case opRate, opIncrease:
+		each, together = change(field)+` AS "v"`, `sum("v")`
+	case opSeconds:
+		each, together = change("sum")+` AS "v"`, `sum("v")`
+	case opMean:
+		each, together = change("sum")+` AS "s", `+change("count")+` AS "n"`, `sum("s") / sum("n")`
+	}
+	inner := influxSelect(each, influxFrom(e), influxWhere(e, b), []string{"*"}, true)
+	return influxSelect(together+influxTimes(e), "("+inner+")", []string{"$timeFilter"}, e.by, !whole)
+}
+
+func influxFrom(e expr) string { return `"` + e.family.Name + `"` }
+
+func influxTimes(e expr) string {
+	if e.times == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" * %v", e.times)
+}
+
+// influxWhere keeps what the variables and the expression ask for.
+func influxWhere(e expr, b *board) []string {
+	keep := []string{`"instance" =~ /^$instance$/`}
+	if filtersMethod(e.family, b) {
+		keep = append(keep, `"method" =~ /^$method$/`)
+	}
+	for _, m := range e.where {
+		if len(m.values) == 1 {
+			keep = append(keep, fmt.Sprintf(`"%s" = '%s'`, m.label, m.values[0]))
+		} else {
+			keep = append(keep, fmt.Sprintf(`"%s" =~ /^(%s)$/`, m.label, strings.Join(m.values, "|")))
+		}
+	}
+	if e.above {
+		keep = append(keep, `"value" > 0`)
+	}
+	return append(keep, "$timeFilter")
+}
+
+// influxSelect puts a query together; overTime makes a point for each interval.
+func influxSelect(what, from string, where, by []string, overTime bool) string {
+	text := "SELECT " + what + " FROM " + from + " WHERE " + strings.Join(where, " AND ")
+	var group []string
+	if overTime {
+		group = append(group, "time($__interval)")
+	}
+	for _, label := range by {
+		if label != "*" {
+			label = `"` + label + `"`
+		}
+		group = append(group, label)
+	}
+	if len(group) > 0 {
+		text += " GROUP BY " + strings.Join(group, ", ")
+	}
+	if slices.Contains(group, "time($__interval)") {
+		text += " fill(none)"
+	}
+	return text
+}
