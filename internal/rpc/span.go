@@ -72,7 +72,7 @@ func ParseTraceparent(b []byte) (t Traceparent) {
 		return Traceparent{}
 	}
 	longer := len(b) > length
-	if version[0] == 0xff || version[0] == 0 && longer || longer && b[length] != '-' || t.Parent == [8]byte{} {
+	if version[0] == 0xff || version[0] == 0 && longer || longer && b[length] != '-' || t.None() || t.Parent == [8]byte{} {
 		return Traceparent{}
 	}
 	t.Sampled = flags[0]&1 != 0
