@@ -98,7 +98,7 @@ var (
 
 	PushBuffered = gauge("push_buffered_bytes", "What waits to be sent to InfluxDB.")
 	PushSent     = counter("push_total", "Batches for InfluxDB, by result: ok, failed, dropped.", "result")
-	Spans        = counter("spans_total", "Spans, by result: sent, failed, dropped.", "result")
+	Spans        = counter("spans_total", "Spans, by result: sent, failed, dropped; limited: calls not traced since tracing.max_per_second were.", "result")
 	ConsolePages = gauge("console_pages", "Pages of the console that are open.")
 )
 

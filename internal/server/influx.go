@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 
 	"go.uber.org/zap"
@@ -20,11 +19,7 @@ func newInflux(cfg *config.Config, r *metrics.Registry, log *zap.Logger) (*metri
 	if c.URL == "" {
 		return nil, nil
 	}
-	name := cfg.Metrics.Instance
-	if name == "" {
-		name, _ = os.Hostname() // without one there is no tag
-	}
-	o := metrics.InfluxOptions{URL: c.URL, Instance: name, Interval: c.Interval, MaxBuffer: c.MaxBufferBytes, Log: log}
+	o := metrics.InfluxOptions{URL: c.URL, Instance: instance(cfg), Interval: c.Interval, MaxBuffer: c.MaxBufferBytes, Log: log}
 	if c.TokenFile != "" {
 		o.TokenFile = auth.Locate(c.TokenFile)
 	}
@@ -54,8 +49,15 @@ func (s *Server) pushMetrics() (end func()) {
 	}
 }
 
-// addPush adds what the push itself has come to.
+// addPush adds what has become of what is sent to others: spans, and metrics.
 func (s *Server) addPush(b *metrics.Batch) {
+	if s.tracer != nil {
+		n := s.tracer.Stats()
+		b.Set(metrics.Spans, float64(n.Sent), "sent")
+		b.Set(metrics.Spans, float64(n.Failed), "failed")
+		b.Set(metrics.Spans, float64(n.Dropped), "dropped")
+		b.Set(metrics.Spans, float64(n.Limited), "limited")
+	}
 	if s.numbers.influx == nil {
 		return
 	}
