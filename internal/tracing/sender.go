@@ -36,8 +36,11 @@ type sender struct {
 	closing  chan struct{} // closed by Shutdown
 	ended    chan struct{} // closed when run has ended
 
+	limited func() uint64 // what was not traced at all
+
 	// run only
 	batch []sdk.ReadOnlySpan
+	told  told
 	away  time.Time // since when sending fails; zero: it does not
 	wait  time.Duration
 
@@ -51,7 +54,7 @@ type sender struct {
 	dropped atomic.Uint64
 }
 
-func newSender(endpoint string, log *zap.Logger) (*sender, error) {
+func newSender(endpoint string, limited func() uint64, log *zap.Logger) (*sender, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("the endpoint is no URL") // which may hold a password
@@ -59,7 +62,7 @@ func newSender(endpoint string, log *zap.Logger) (*sender, error) {
 	p := &post{to: u, transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
 	}}
-	s := &sender{log: log, post: p, queue: make(chan sdk.ReadOnlySpan, maxQueue), closing: make(chan struct{}), ended: make(chan struct{})}
+	s := &sender{log: log, limited: limited, post: p, queue: make(chan sdk.ReadOnlySpan, maxQueue), closing: make(chan struct{}), ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.exporter, err = otlptracehttp.New(s.ctx,
 		otlptracehttp.WithEndpointURL(u.Scheme+"://"+u.Host+u.EscapedPath()),
@@ -156,7 +159,8 @@ func (s *sender) run() {
 			if s.batch = append(s.batch, span); len(s.batch) < maxBatch {
 				continue
 			}
-		case <-tick.C:
+		case now := <-tick.C:
+			s.tell(now)
 		}
 		for len(s.batch) > 0 && !s.send() {
 			if !s.pause() {
@@ -165,6 +169,26 @@ func (s *sender) run() {
 			}
 		}
 	}
+}
+
+// told is what the log was told of spans that there are not, and when.
+type told struct {
+	at               time.Time
+	dropped, limited uint64
+}
+
+// tellEvery is how often the log is told of that.
+const tellEvery = time.Minute
+
+// tell logs that spans are missing, if more are than at the last time.
+func (s *sender) tell(now time.Time) {
+	dropped, limited := s.dropped.Load(), s.limited()
+	if now.Sub(s.told.at) < tellEvery || dropped == s.told.dropped && limited == s.told.limited {
+		return
+	}
+	s.log.Info("not all is traced: the queue was full, or tracing.max_per_second reached",
+		zap.Uint64("dropped", dropped-s.told.dropped), zap.Uint64("limited", limited-s.told.limited))
+	s.told = told{now, dropped, limited}
 }
 
 // flush sends what waits, and gives up at the first failure: the process is about

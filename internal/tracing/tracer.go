@@ -58,14 +58,15 @@ const maxText = 1 << 10
 // endpoint is no URL; whether anybody answers there, only the log will tell. It
 // makes OpenTelemetry's errors lines of the log, for the whole process.
 func New(o Options) (*Tracer, error) {
-	s, err := newSender(o.Endpoint, o.Log)
+	t := &Tracer{}
+	s, err := newSender(o.Endpoint, t.limits.limited.Load, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		o.Log.Warn("opentelemetry", zap.Error(err))
 	}))
-	t := &Tracer{sender: s}
+	t.sender = s
 	t.limits.set(o.Rates)
 	t.provider = sdk.NewTracerProvider(
 		sdk.WithSampler(sdk.AlwaysSample()), // Begin has decided already

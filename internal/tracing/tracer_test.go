@@ -339,6 +339,33 @@ func TestErrorsOfTheLibrary(t *testing.T) {
 	}
 }
 
+// What is missing is told of once a minute.
+func TestMissingSpansAreToldOf(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	var limited uint64
+	s, err := newSender("http://127.0.0.1:9/", func() uint64 { return limited }, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_800_000_000, 0)
+	for _, step := range []struct {
+		limited, dropped uint64
+		after            time.Duration
+		lines            int
+	}{{0, 0, 0, 0}, {5, 0, time.Second, 1}, {9, 9, time.Second, 1}, {9, 9, time.Minute, 2}, {9, 9, time.Hour, 2}} {
+		now = now.Add(step.after)
+		limited = step.limited
+		s.dropped.Store(step.dropped)
+		s.tell(now)
+		if logs.Len() != step.lines {
+			t.Errorf("%+v: %v", step, logs.All())
+		}
+	}
+	if got := logs.All()[1].ContextMap(); got["limited"] != uint64(4) || got["dropped"] != uint64(9) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestRunOfATask(t *testing.T) {
 	r := spantest.New(t)
 	tr, _ := newTracer(t, r.URL(), Rates{OneIn: 1, MaxPerSecond: 1})
