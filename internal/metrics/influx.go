@@ -53,6 +53,8 @@ type Influx struct {
 	shown    string // url without what is secret
 	client   *http.Client
 	queue    *pushQueue
+	pushTime time.Duration // pushTime; tests have less patience
+	retry    time.Duration // retryFirst, likewise
 
 	// any goroutine
 	authorization atomic.Pointer[string]
@@ -101,6 +103,7 @@ func NewInflux(r *Registry, o InfluxOptions) (*Influx, error) {
 	transport.MaxIdleConnsPerHost, transport.DisableCompression = 1, true
 	x := &Influx{
 		o: o, registry: r, url: u.String(), shown: u.Scheme + "://" + u.Host + u.Path, queue: newPushQueue(o.MaxBuffer),
+		pushTime: pushTime, retry: retryFirst,
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // the token is for that server alone
 		}},
@@ -230,7 +233,7 @@ func (x *Influx) encode(f *dto.MetricFamily, m *dto.Metric, at time.Time, since 
 
 // backOff is how long to wait after so many failures in a row: with jitter, so that
 // the daemons of a server that comes back do not all come at once.
-func backOff(failures int) time.Duration {
-	most := min(retryMost, retryFirst<<min(failures-1, 10))
+func (x *Influx) backOff(failures int) time.Duration {
+	most := min(retryMost, x.retry<<min(failures-1, 10))
 	return most/2 + rand.N(most/2)
 }

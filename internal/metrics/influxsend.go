@@ -37,7 +37,7 @@ func (x *Influx) send(ctx context.Context) {
 		}
 		failures++
 		if wait == 0 {
-			wait = backOff(failures)
+			wait = x.backOff(failures)
 		}
 		pause := time.NewTimer(wait)
 		select {
@@ -136,7 +136,7 @@ func (a *answer) later() bool {
 
 // post sends one request.
 func (x *Influx) post(ctx context.Context, body []byte) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, pushTime)
+	ctx, cancel := context.WithTimeout(ctx, x.pushTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, x.url, bytes.NewReader(body))
 	if err != nil {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -49,9 +50,13 @@ func TestInfluxDB(t *testing.T) {
 func TestVictoriaMetrics(t *testing.T) {
 	s := VictoriaMetrics(t)
 	answerOf(t, http.MethodPost, s.URL+"/api/v2/write?precision=ms", "calls,method=a value=3.5 1700000000000\n")
-	answerOf(t, http.MethodGet, s.URL+"/internal/force_flush", "")
-	got := answerOf(t, http.MethodGet, s.URL+"/api/v1/export?match="+url.QueryEscape(`calls_value{method="a"}`), "")
-	if !strings.Contains(got, `"values":[3.5]`) {
-		t.Errorf("it answers %q", got)
+	var got string
+	err := until(func(context.Context) (bool, error) { // a new name is found after a second
+		answerOf(t, http.MethodGet, s.URL+"/internal/force_flush", "")
+		got = answerOf(t, http.MethodGet, s.URL+"/api/v1/export?match="+url.QueryEscape(`calls_value{method="a"}`), "")
+		return got != "", nil
+	})
+	if err != nil || !strings.Contains(got, `"values":[3.5]`) {
+		t.Errorf("%v; it answers %q", err, got)
 	}
 }
