@@ -69,7 +69,8 @@ func openFDs() (real []string) {
 
 // runChild serves on a free port, prints it, and drains on SIGTERM.
 func runChild() int {
-	s, err := New(testConfig(os.Getenv(childEnv)), zap.NewNop())
+	cfg, o := childOptions()
+	s, err := NewWith(cfg, zap.NewNop(), o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -80,7 +81,11 @@ func runChild() int {
 		<-term
 		s.Shutdown("SIGTERM")
 	}()
-	fmt.Println(s.Addrs()[0])
+	if o.Worker {
+		fmt.Println("working") // a task that is applied before waits
+	} else {
+		fmt.Println(s.Addrs()[0])
+	}
 	report, err := s.Run()
 	if err != nil || !report.Clean {
 		fmt.Fprintln(os.Stderr, report, err)

@@ -39,7 +39,7 @@ func (r *Receipt[R]) Result() *future.Future[R] {
 	}
 	r.tasks.awaitEnd(r.ID, func(result []byte, err error) {
 		var v R
-		if err == nil {
+		if err == nil && len(result) > 0 { // a function without a result leaves none
 			err = wire.Unmarshal(result, &v)
 		}
 		if err != nil {
