@@ -135,8 +135,12 @@ func (x *Influx) Stats() InfluxStats {
 // lastTime at most. Once.
 func (x *Influx) Run(ctx context.Context) {
 	defer x.client.CloseIdleConnections()
+	// Requests outlast ctx: one that is under way would have to be sent again.
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, cut) })()
 	var sender sync.WaitGroup
-	sender.Go(func() { x.send(ctx) })
+	sender.Go(func() { x.send(ctx, requests) })
 	tick := time.NewTicker(x.o.Interval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -148,9 +152,7 @@ func (x *Influx) Run(ctx context.Context) {
 	}
 	sender.Wait()
 	x.gather()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
-	defer cancel()
-	for x.sendFirst(last) {
+	for x.sendFirst(requests) {
 	}
 }
 

@@ -17,8 +17,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// send sends what is in the queue, as it comes, until ctx ends.
-func (x *Influx) send(ctx context.Context) {
+// send sends what is in the queue, as it comes, until ctx ends; requests ends those
+// under way.
+func (x *Influx) send(ctx, requests context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		body := x.queue.first()
@@ -29,7 +30,7 @@ func (x *Influx) send(ctx context.Context) {
 			}
 			continue
 		}
-		wait, done := x.try(ctx, body)
+		wait, done := x.try(requests, body)
 		x.queue.sent(done)
 		if done {
 			failures = 0
