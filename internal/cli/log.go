@@ -2,18 +2,9 @@ package cli
 
 import (
 	"io"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-)
-
-// Of one message, this many lines a second are written, then every
-// sampleEvery-th. Warnings and errors are always written: the names of
-// abandoned calls are among them.
-const (
-	sampleFirst = 100
-	sampleEvery = 100
 )
 
 // LogOptions say where the log goes and how it looks.
@@ -28,8 +19,9 @@ type LogOptions struct {
 type Log struct {
 	*zap.Logger
 
-	level zap.AtomicLevel
-	file  *logFile // nil: standard error
+	level  zap.AtomicLevel
+	file   *logFile // nil: standard error
+	counts *counts
 }
 
 // NewLog opens the log. Its error says that the file cannot be written to.
@@ -44,7 +36,9 @@ func NewLog(o LogOptions) (*Log, error) {
 		}
 		out, color = l.file, false
 	}
-	l.Logger = zap.New(newCore(l.level, o.Format, out, color), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(o.Stderr))))
+	core := newCore(l.level, o.Format, out, color)
+	l.counts = core.counts
+	l.Logger = zap.New(core, zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(o.Stderr))))
 	return l, nil
 }
 
@@ -75,25 +69,29 @@ func (l *Log) Reopen() error {
 	return l.file.reopen()
 }
 
-// Close closes the log's file, if there is one. Nothing is logged afterwards.
+// Close tells of the lines that were left out, and closes the log's file, if there
+// is one. Nothing is logged afterwards.
 func (l *Log) Close() error {
+	l.counts.close()
 	if l.file == nil {
 		return nil
 	}
 	return l.file.close()
 }
 
-// newCore writes lines of the level and above.
-func newCore(level zapcore.LevelEnabler, format string, out zapcore.WriteSyncer, color bool) zapcore.Core {
+// newCore writes lines of the level and above. Durations are seconds in json, so that
+// they can be compared, and have their unit in console.
+func newCore(level zapcore.LevelEnabler, format string, out zapcore.WriteSyncer, color bool) sampler {
 	ec := zap.NewProductionEncoderConfig()
 	ec.TimeKey = "time"
 	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
-	ec.EncodeDuration = zapcore.StringDurationEncoder
+	ec.EncodeDuration = zapcore.SecondsDurationEncoder
 	encoder := zapcore.NewJSONEncoder
 	readable := func(c zapcore.Core) zapcore.Core { return c }
 	if format == "console" {
 		encoder = zapcore.NewConsoleEncoder
 		ec.EncodeTime = zapcore.TimeEncoderOfLayout("2006-01-02 15:04:05.000")
+		ec.EncodeDuration = zapcore.StringDurationEncoder
 		ec.EncodeLevel = zapcore.CapitalLevelEncoder
 		if color {
 			ec.EncodeLevel = zapcore.CapitalColorLevelEncoder
@@ -101,12 +99,7 @@ func newCore(level zapcore.LevelEnabler, format string, out zapcore.WriteSyncer,
 		ec.ConsoleSeparator = "  "
 		readable = func(c zapcore.Core) zapcore.Core { return stackBelow{c} }
 	}
-	odd := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l >= zapcore.WarnLevel && level.Enabled(l) })
-	usual := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l < zapcore.WarnLevel && level.Enabled(l) })
-	return zapcore.NewTee(
-		readable(zapcore.NewCore(encoder(ec), out, odd)),
-		zapcore.NewSamplerWithOptions(readable(zapcore.NewCore(encoder(ec), out, usual)), time.Second, sampleFirst, sampleEvery),
-	)
+	return newSampler(readable(zapcore.NewCore(encoder(ec), out, level)))
 }
 
 // stackBelow writes the field "stack" below its message, line by line: within
@@ -115,6 +108,9 @@ type stackBelow struct{ zapcore.Core }
 
 // With keeps the wrapping.
 func (s stackBelow) With(fields []zapcore.Field) zapcore.Core { return stackBelow{s.Core.With(fields)} }
+
+// Level is the least that is written.
+func (s stackBelow) Level() zapcore.Level { return zapcore.LevelOf(s.Core) }
 
 // Check names s and not the core inside, whose Write would be called otherwise.
 func (s stackBelow) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {

@@ -49,6 +49,14 @@ func TestLogFormats(t *testing.T) {
 	if _, err := time.Parse(time.RFC3339Nano, line.Time); err != nil {
 		t.Error(err)
 	}
+	b.Reset()
+	log.Warn("slow", zap.Duration("took", 1500*time.Microsecond), zap.Durations("all", []time.Duration{time.Hour}))
+	if want := `"took":0.0015,"all":[3600]}`; !strings.Contains(b.String(), want) {
+		t.Errorf("durations in json: %s", b.String())
+	}
+	if log.Logger.Level() != zap.WarnLevel || logTo(t, &b, "debug", "console", false).Logger.Level() != zap.DebugLevel {
+		t.Error("the log does not know its level")
+	}
 }
 
 // A stack is for reading: the console has it line by line below the message, and
@@ -68,23 +76,5 @@ func TestLogOfAStack(t *testing.T) {
 	var line struct{ Stack string }
 	if err := json.Unmarshal(b.Bytes(), &line); err != nil || line.Stack != stack {
 		t.Errorf("json: %q (%v)", b.String(), err)
-	}
-}
-
-// A flood of one message is cut; warnings never are, because the names of
-// abandoned calls are among them.
-func TestLogSampling(t *testing.T) {
-	var b bytes.Buffer
-	log := logTo(t, &b, "debug", "json", false)
-	const n = 10 * sampleFirst
-	for range n {
-		log.Info("client did something odd")
-		log.Warn("call abandoned")
-	}
-	if odd := strings.Count(b.String(), "something odd"); odd < sampleFirst || odd > n/2 {
-		t.Errorf("%d of %d equal messages were written", odd, n)
-	}
-	if warned := strings.Count(b.String(), "abandoned"); warned != n {
-		t.Errorf("%d of %d warnings were written", warned, n)
 	}
 }
