@@ -18,7 +18,7 @@ import (
 const (
 	maxQueue  = 4096             // spans that wait
 	maxBatch  = 512              // spans of one request
-	sendEvery = time.Second      // a batch that is not full waits so long at most
+	sendEvery = time.Second / 4  // a batch that is not full waits so long at most
 	sendTime  = 10 * time.Second // for one request
 	firstWait = time.Second / 4  // after a failure; each further wait is twice as long
 	maxWait   = 30 * time.Second
