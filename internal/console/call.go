@@ -41,17 +41,17 @@ type callOrder struct {
 // called is the answer of /console/call: an error of the method is no error of the
 // console.
 type called struct {
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  *callError      `json:"error,omitempty"`
-	Way    string          `json:"way,omitempty"`
-	TookMS float64         `json:"took_ms"`
+	Result string     `json:"result,omitempty"` // JSON as text: numbers of scripts have 53 bits
+	Error  *callError `json:"error,omitempty"`
+	Way    string     `json:"way,omitempty"`
+	TookMS float64    `json:"took_ms"`
 }
 
 type callError struct {
-	Code         string          `json:"code"`
-	Message      string          `json:"message"`
-	Data         json.RawMessage `json:"data,omitempty"`
-	RetryAfterMS int64           `json:"retry_after_ms,omitempty"`
+	Code         string `json:"code"`
+	Message      string `json:"message"`
+	Data         string `json:"data,omitempty"` // likewise
+	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
 }
 
 func (c *Console) methods(w http.ResponseWriter, _ *http.Request) {
@@ -112,7 +112,7 @@ func (c *Console) try(ctx context.Context, call Call) (done called) {
 	a, err := c.o.Call(ctx, call)
 	done.Way, done.TookMS = a.Way, float64(time.Since(began).Microseconds())/1000
 	if err == nil {
-		done.Result = msgjson.Append(nil, a.Result)
+		done.Result = string(msgjson.Append(nil, a.Result))
 		return done
 	}
 	done.Error = &callError{Code: string(wire.CodeOf(err)), Message: err.Error()}
@@ -124,7 +124,7 @@ func (c *Console) try(ctx context.Context, call Call) (done called) {
 	case errors.As(err, &e):
 		done.Error.Message, done.Error.RetryAfterMS = e.Message, e.RetryAfter.Milliseconds()
 		if raw, err := wire.AppendAny(nil, e.Data); err == nil && e.Data != nil {
-			done.Error.Data = msgjson.Append(nil, raw)
+			done.Error.Data = string(msgjson.Append(nil, raw))
 		}
 	}
 	return done

@@ -61,13 +61,13 @@ type digest struct {
 	since  time.Duration // between the last two; 0: there was one
 	turned time.Time     // when mid became old
 	key    []byte
-	rows   []byte                                   // the event's "f", so far
+	rows   map[*metrics.Family][]byte               // of the event, so far
 	all    map[*metrics.Family]*histogram.Histogram // sums of a tick ago, of those that points have
 	p      point
 }
 
 func newDigest() *digest {
-	return &digest{series: make(map[string]*series), all: make(map[*metrics.Family]*histogram.Histogram)}
+	return &digest{series: make(map[string]*series), all: make(map[*metrics.Family]*histogram.Histogram), rows: make(map[*metrics.Family][]byte)}
 }
 
 // take makes the event of a collection. ready is false for the first, which has no
@@ -88,19 +88,12 @@ func (d *digest) take(now time.Time, b *metrics.Batch, st *ctl.Status) (p point,
 	}
 	d.p[0] = float64(now.UnixMilli())
 	d.p[7], d.p[8], d.p[12], d.p[13] = float64(st.Connections), float64(st.Online), float64(st.HeapBytes), float64(st.Underway)
-	d.rows = d.rows[:0]
-	sums := make(map[*metrics.Family]*histogram.Histogram)
-	var family *metrics.Family
-	for i := range b.Len() {
-		s := b.At(i)
-		if s.Family != family {
-			d.open(family, s.Family)
-			family = s.Family
-		}
-		d.sample(s, turn, sums)
+	for f, rows := range d.rows {
+		d.rows[f] = rows[:0]
 	}
-	if family != nil {
-		d.rows = append(d.rows, ']')
+	sums := make(map[*metrics.Family]*histogram.Histogram)
+	for i := range b.Len() {
+		d.sample(b.At(i), turn, sums)
 	}
 	d.quantiles(sums)
 	if d.tick%60 == 0 { // values that are no longer there
@@ -113,15 +106,6 @@ func (d *digest) take(now time.Time, b *metrics.Batch, st *ctl.Status) (p point,
 	return d.p, d.since > 0
 }
 
-// open begins the list of a family's rows.
-func (d *digest) open(last, next *metrics.Family) {
-	if last != nil {
-		d.rows = append(d.rows, "],"...)
-	}
-	d.rows = append(d.rows, '"')
-	d.rows = append(append(d.rows, strings.TrimPrefix(next.Name, "gameserverd_")...), `":[`...)
-}
-
 // sample appends one row, those of counters and histograms only if they have counted
 // anything:
 //
@@ -130,8 +114,7 @@ func (d *digest) open(last, next *metrics.Family) {
 //	[labels..., total, a second, p50, p99]  a histogram; the quantiles in milliseconds, or as they are
 func (d *digest) sample(s metrics.Sample, turn bool, sums map[*metrics.Family]*histogram.Histogram) {
 	if s.Family.Kind == metrics.Gauge {
-		d.row(s.Labels)
-		d.rows = append(appendNumber(d.rows, s.Value), ']')
+		d.row(s, s.Value)
 		return
 	}
 	value := s.Value
@@ -149,20 +132,16 @@ func (d *digest) sample(s metrics.Sample, turn bool, sums map[*metrics.Family]*h
 	if value == 0 {
 		return
 	}
-	d.row(s.Labels)
-	d.rows = append(appendNumber(d.rows, value), ',')
-	d.rows = appendNumber(d.rows, rate)
-	if h := s.Histogram; h != nil {
-		if turn {
-			one.old, one.mid = one.mid, *h
-		}
-		recent := *h
-		recent.Sub(&one.old)
-		for _, q := range []float64{0.5, 0.99} {
-			d.rows = appendNumber(append(d.rows, ','), quantile(s.Family, &recent, q))
-		}
+	if s.Histogram == nil {
+		d.row(s, value, rate)
+		return
 	}
-	d.rows = append(d.rows, ']')
+	if turn {
+		one.old, one.mid = one.mid, *s.Histogram
+	}
+	recent := *s.Histogram
+	recent.Sub(&one.old)
+	d.row(s, value, rate, quantile(s.Family, &recent, 0.5), quantile(s.Family, &recent, 0.99))
 }
 
 // quantile is NaN where there was nothing; times are in milliseconds.
@@ -177,14 +156,23 @@ func quantile(f *metrics.Family, h *histogram.Histogram, q float64) float64 {
 	return v
 }
 
-func (d *digest) row(labels []string) {
-	if d.rows[len(d.rows)-1] == ']' {
-		d.rows = append(d.rows, ',')
+// row appends a row to those of its family.
+func (d *digest) row(s metrics.Sample, values ...float64) {
+	b := d.rows[s.Family]
+	if len(b) > 0 {
+		b = append(b, ',')
 	}
-	d.rows = append(d.rows, '[')
-	for _, label := range labels {
-		d.rows = append(msgjson.AppendText(d.rows, label), ',')
+	b = append(b, '[')
+	for _, label := range s.Labels {
+		b = append(msgjson.AppendText(b, label), ',')
 	}
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendNumber(b, v)
+	}
+	d.rows[s.Family] = append(b, ']')
 }
 
 func (d *digest) find(s metrics.Sample) *series {
@@ -251,14 +239,29 @@ func (d *digest) quantiles(sums map[*metrics.Family]*histogram.Histogram) {
 	d.all = sums
 }
 
-// event is the line for the pages: {"t":ms,"p":point,"status":{...},"warnings":n,"f":{...}}.
+// event is the line for the pages: {"p":point,"status":{...},"warnings":n,"f":{family:rows}}.
 // It is the caller's.
 func (d *digest) event(status []byte, warnings int) []byte {
-	b := make([]byte, 0, len(d.rows)+len(status)+256)
-	b = append(b, `{"p":`...)
+	size := len(status) + 512
+	for _, rows := range d.rows {
+		size += len(rows) + 48
+	}
+	b := append(make([]byte, 0, size), `{"p":`...)
 	p, _ := d.p.MarshalJSON() // which cannot fail
 	b = append(append(b, p...), `,"status":`...)
 	b = append(append(b, status...), `,"warnings":`...)
-	b = strconv.AppendInt(b, int64(warnings), 10)
-	return append(append(append(b, `,"f":{`...), d.rows...), "}}"...)
+	b = append(strconv.AppendInt(b, int64(warnings), 10), `,"f":{`...)
+	first := true
+	for f, rows := range d.rows {
+		if len(rows) == 0 {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(append(append(b, '"'), strings.TrimPrefix(f.Name, "gameserverd_")...), `":[`...)
+		b = append(append(b, rows...), ']')
+	}
+	return append(b, "}}"...)
 }

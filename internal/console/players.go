@@ -16,9 +16,19 @@ import (
 	"gameserverd/wire"
 )
 
+// Session is a ctl.Session for scripts: their numbers have 53 bits.
+type Session struct {
+	ctl.Session
+	UID  uint64 `json:"uid,string"`
+	Conn uint64 `json:"conn,string"`
+}
+
+// NewSession is s. Any goroutine.
+func NewSession(s ctl.Session) Session { return Session{s, s.UID, s.Conn} }
+
 // Player is one who is online, in detail.
 type Player struct {
-	ctl.Session
+	Session
 	RoomNames []string     `json:"room_names"` // the first 100
 	Calls     []PlayerCall `json:"calls"`      // under way, the first 100
 	Asked     int          `json:"asked"`      // the server's calls that the client has not answered
@@ -69,7 +79,17 @@ func (c *Console) players(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	first := min(offset, len(all))
-	answer(w, ctl.Sessions{Total: len(all), Sessions: append([]ctl.Session{}, all[first:min(first+limit, len(all))]...)})
+	list := playerList{Total: len(all), Sessions: []Session{}}
+	for _, s := range all[first:min(first+limit, len(all))] {
+		list.Sessions = append(list.Sessions, NewSession(s))
+	}
+	answer(w, list)
+}
+
+// playerList is the answer of /console/players.
+type playerList struct {
+	Total    int       `json:"total"` // that fit, of which Sessions are a page
+	Sessions []Session `json:"sessions"`
 }
 
 // uidOf reads the parameter uid; if it is none, it has answered.
@@ -185,6 +205,12 @@ const (
 	traceBuffer = 512 // messages that wait to be sent; more are counted and left out
 )
 
+// traced has its body as text: numbers of scripts have 53 bits.
+type traced struct {
+	ctl.Traced
+	Body string `json:"body,omitempty"`
+}
+
 // trace is the stream of a player's messages, until the page closes it.
 func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 	uid, ok := uidOf(w, r)
@@ -221,7 +247,8 @@ func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 		select {
 		case m := <-messages:
 			last.Messages++
-			if out.send("message", ctl.TracedOf(m)) != nil {
+			one := ctl.TracedOf(m)
+			if out.send("message", traced{one, string(one.Body)}) != nil {
 				return
 			}
 		case <-look.C: // a comment shows if the browser is there still
