@@ -27,9 +27,9 @@ func newInflux(cfg *config.Config, r *metrics.Registry, log *zap.Logger) (*metri
 	var token *metrics.TokenError
 	switch {
 	case errors.As(err, &token):
-		return nil, config.Problems{cfg.Wrong("metrics.numbers.influx.token_file", err.Error())}
+		return nil, config.Problems{cfg.Wrong("metrics.influx.token_file", err.Error())}
 	case err != nil:
-		return nil, config.Problems{cfg.Wrong("metrics.numbers.influx.url", err.Error())}
+		return nil, config.Problems{cfg.Wrong("metrics.influx.url", err.Error())}
 	}
 	return x, nil
 }

@@ -17,7 +17,7 @@ func (s *Server) addStores(b *metrics.Batch) {
 		stats  store.Stats
 	}{{"sql", s.stores.sqlUp, s.stores.sql.Stats()}, {"redis", s.stores.redisUp, s.stores.redis.Stats()}} {
 		up, _, _ := of.health.State()
-		b.Set(metrics.StoreUp, yes(up), of.name)
+		b.Set(metrics.StoreUp, yes(up && s.stores.answered.Load()), of.name)
 		b.Histogram(metrics.StoreTime, &of.stats.Time, nil, of.name)
 		for _, code := range slices.Sorted(maps.Keys(of.stats.Errors)) {
 			b.Set(metrics.StoreErrors, float64(of.stats.Errors[code]), of.name, string(code))

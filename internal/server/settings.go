@@ -72,9 +72,11 @@ func newSettings(cfg *config.Config, serves bool) (*settings, error) {
 // is wrong with their files' modes, is logged. Any goroutine.
 func Check(cfg *config.Config, log *zap.Logger) error {
 	n, err := newSettings(cfg, true)
-	if err == nil {
-		n.logFiles(log, nil)
+	if err != nil {
+		return err
 	}
+	n.logFiles(log, nil)
+	_, err = newInflux(cfg, nil, log) // the start reads its token
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,6 +43,8 @@ type stores struct {
 	closed   bool // only Run and New touch it
 	watching sync.WaitGroup
 	unwatch  context.CancelFunc // nil: nobody watches
+
+	answered atomic.Bool // any goroutine: both have, at the start
 }
 
 // openStores makes everything and connects to nothing; prepare does.
@@ -155,6 +158,7 @@ func (st *stores) prepare(ctx context.Context) error {
 	if err := st.await(limited, "redis", st.redis.Ping); err != nil {
 		return err
 	}
+	st.answered.Store(true)
 	st.watch()
 	ctx, stop := st.giveUpWhenAway(ctx)
 	defer stop()
