@@ -73,6 +73,13 @@ func TestShippedConfiguration(t *testing.T) {
 	if c.Log.Format != "json" || c.DataDir != setting(t, "gameserverd.service", "WorkingDirectory") {
 		t.Errorf("log %+v, data_dir %s", c.Log, c.DataDir)
 	}
+	// Both can run on one machine, with this file.
+	if !strings.HasPrefix(c.Worker.Admin, "127.0.0.1:") || c.Worker.Admin == c.Listen.Admin {
+		t.Errorf("the worker's admin server listens on %s", c.Worker.Admin)
+	}
+	if dir := setting(t, "gameserverd-worker.service", "WorkingDirectory"); c.DataDir != dir {
+		t.Errorf("the worker works in %s, data_dir is %s", dir, c.DataDir)
+	}
 	// The socket takes the place of listen.tcp, which counts where it is masked.
 	if want := setting(t, "gameserverd.socket", "ListenStream"); len(c.Listen.TCP) != 1 || want != "[::]"+c.Listen.TCP[0] {
 		t.Errorf("listen.tcp is %q, the socket's %s", c.Listen.TCP, want)
@@ -95,22 +102,29 @@ func TestUnitFitsTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, unit := range []string{"gameserverd.service", "gameserverd-worker.service"} {
+		fitsTheConfiguration(t, unit, c)
+	}
 	const unit = "gameserverd.service"
-	if stop := seconds(t, setting(t, unit, "TimeoutStopSec")); stop < c.Shutdown.Deadline+15*time.Second {
-		t.Errorf("TimeoutStopSec is %v, shutdown.deadline %v", stop, c.Shutdown.Deadline)
-	}
-	if start := seconds(t, setting(t, unit, "TimeoutStartSec")); start < c.Store.StartTimeout+5*time.Minute {
-		t.Errorf("TimeoutStartSec is %v, store.start_timeout %v", start, c.Store.StartTimeout)
-	}
 	if n, err := strconv.Atoi(setting(t, unit, "LimitNOFILE")); err != nil || n < 2*c.Limits.MaxConnections {
 		t.Errorf("LimitNOFILE is %d, limits.max_connections %d", n, c.Limits.MaxConnections)
+	}
+	if got := setting(t, unit, "PropagatesStopTo"); got != "gameserverd.socket" {
+		t.Errorf("a stop is passed on to %s", got)
+	}
+}
+
+func fitsTheConfiguration(t *testing.T, unit string, c *config.Config) {
+	t.Helper()
+	if stop := seconds(t, setting(t, unit, "TimeoutStopSec")); stop < c.Shutdown.Deadline+15*time.Second {
+		t.Errorf("%s: TimeoutStopSec is %v, shutdown.deadline %v", unit, stop, c.Shutdown.Deadline)
+	}
+	if start := seconds(t, setting(t, unit, "TimeoutStartSec")); start < c.Store.StartTimeout+5*time.Minute {
+		t.Errorf("%s: TimeoutStartSec is %v, store.start_timeout %v", unit, start, c.Store.StartTimeout)
 	}
 	// Without it a crash would end with 2, as a wrong configuration does, and
 	// nobody would start the daemon again.
 	if strings.Contains(read(t, unit), "RestartPreventExitStatus=2") && !strings.Contains(read(t, unit), "Environment=GOTRACEBACK=crash") {
-		t.Error("RestartPreventExitStatus=2 without GOTRACEBACK=crash")
-	}
-	if got := setting(t, unit, "PropagatesStopTo"); got != "gameserverd.socket" {
-		t.Errorf("a stop is passed on to %s", got)
+		t.Errorf("%s: RestartPreventExitStatus=2 without GOTRACEBACK=crash", unit)
 	}
 }

@@ -37,15 +37,17 @@ done
 # The units, with the binary where it is now.
 command -v systemd-analyze >/dev/null || fail "no systemd-analyze: the units cannot be checked (Debian: apt-get install systemd)"
 mkdir "$work/units"
-for unit in service socket; do
-	sed "s#/usr/bin/gameserverd#$work/root&#" "$work/root/usr/lib/systemd/system/gameserverd.$unit" >"$work/units/gameserverd.$unit"
+for unit in gameserverd.service gameserverd.socket gameserverd-worker.service; do
+	sed "s#/usr/bin/gameserverd#$work/root&#" "$work/root/usr/lib/systemd/system/$unit" >"$work/units/$unit"
 done
-systemd-analyze verify --man=no "$work/units/gameserverd.service" "$work/units/gameserverd.socket" >"$work/verify" 2>&1 ||
+systemd-analyze verify --man=no "$work/units"/* >"$work/verify" 2>&1 ||
 	fail "systemd-analyze verify: $(cat "$work/verify")"
 ! grep gameserverd "$work/verify" || fail "systemd-analyze verify has something to say"
 # The threshold is ten times the exposure: 1.5.
-systemd-analyze security --offline=true --threshold=15 --no-pager "$work/units/gameserverd.service" >"$work/security" 2>&1 ||
-	fail "$(cat "$work/security")"
+for unit in gameserverd-worker gameserverd; do
+	systemd-analyze security --offline=true --threshold=15 --no-pager "$work/units/$unit.service" >"$work/security" 2>&1 ||
+		fail "$(cat "$work/security")"
+done
 exposure=$(sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p' "$work/security")
 [ -n "$exposure" ] || fail "systemd-analyze security said no level: $(tail -n 3 "$work/security")"
 

@@ -21,6 +21,7 @@ rights /etc/default/gameserverd "root:root 600"
 grep -qE '^[0-9a-f]{64}$' /etc/gameserverd/jwt.secret || fail "no secret was made"
 [ -e /etc/systemd/system/multi-user.target.wants/gameserverd.service ] || fail "the service is not enabled"
 [ -e /etc/systemd/system/sockets.target.wants/gameserverd.socket ] || fail "the socket is not enabled"
+[ ! -e /etc/systemd/system/multi-user.target.wants/gameserverd-worker.service ] || fail "the worker is enabled"
 ! pgrep -x gameserverd >/dev/null || fail "it was started where no systemd runs"
 gameserverd check --config $config >"$log" 2>&1 || fail "the shipped configuration: $(cat "$log")"
 
@@ -30,12 +31,14 @@ sed -i 's/rate_burst: 200/rate_burst: 222/' $config
 chmod 600 $config
 deb-systemd-helper disable gameserverd.service >/dev/null 2>&1 || rm /etc/systemd/system/multi-user.target.wants/gameserverd.service
 rm /etc/gameserverd/jwt.secret
+deb-systemd-helper enable gameserverd-worker.service >/dev/null 2>&1
 dpkg_ -i --force-confdef --force-confold "$2"
 grep -q 'rate_burst: 222' $config || fail "the configuration was not kept"
 grep -q 'New in this version' $config.dpkg-dist || fail "the new configuration is not beside the old"
 rights $config "root:gameserverd 600"
 [ ! -e /etc/systemd/system/multi-user.target.wants/gameserverd.service ] || fail "the service was enabled again"
 [ -e /etc/systemd/system/sockets.target.wants/gameserverd.socket ] || fail "the socket is not enabled any more"
+[ -e /etc/systemd/system/multi-user.target.wants/gameserverd-worker.service ] || fail "the worker is not enabled any more"
 [ ! -e /etc/gameserverd/jwt.secret ] || fail "a secret was made again"
 
 install -d -o gameserverd -g gameserverd -m 700 /var/lib/gameserverd
@@ -46,7 +49,8 @@ for kept in $config /var/lib/gameserverd/gameserverd.db /etc/gameserverd/jwt.sec
 done
 [ ! -e /usr/bin/gameserverd ] || fail "remove has left the binary"
 dpkg_ -P gameserverd
-for gone in $config /var/lib/gameserverd /etc/gameserverd/jwt.secret /etc/systemd/system/sockets.target.wants/gameserverd.socket; do
+for gone in $config /var/lib/gameserverd /etc/gameserverd/jwt.secret /etc/systemd/system/sockets.target.wants/gameserverd.socket \
+	/etc/systemd/system/multi-user.target.wants/gameserverd-worker.service; do
 	[ ! -e $gone ] && [ ! -L $gone ] || fail "purge has left $gone"
 done
 [ -e /etc/gameserverd/tls.key ] || fail "purge has removed a file that is not the package's"

@@ -162,6 +162,24 @@ type envelope struct {
 	TimeoutMS int64
 }
 
+// readEnvelope reads what Redis has, and refuses what no process of ours has put there.
+func readEnvelope(payload []byte) (e envelope, err error) {
+	if err := wire.Unmarshal(payload, &e); err != nil {
+		return e, err
+	}
+	switch {
+	case len(e.Args) > maxArgs:
+		err = fmt.Errorf("%d bytes of arguments", len(e.Args))
+	case e.RunMS < 0 || e.RunMS > latestMS:
+		err = fmt.Errorf("the time %d", e.RunMS)
+	case e.Retries < 0 || e.Retries > maxRetries:
+		err = fmt.Errorf("%d retries", e.Retries)
+	case e.BackoffMS < 0 || e.BackoffMS > latestMS || e.TimeoutMS < 1 || e.TimeoutMS > maxTimeout.Milliseconds():
+		err = fmt.Errorf("a backoff of %d ms, a timeout of %d ms", e.BackoffMS, e.TimeoutMS)
+	}
+	return e, err
+}
+
 const (
 	ephemeralType = "ephemeral"
 	durableType   = "durable"

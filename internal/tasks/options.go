@@ -59,6 +59,13 @@ func Unique(key string, window time.Duration) Option {
 	return func(o *options) { o.unique, o.window = key, window }
 }
 
+// What options may be at most.
+const (
+	maxRetries = 1_000_000
+	maxTimeout = 30 * 24 * time.Hour
+	latestMS   = 7_258_118_400_000 // the year 2200, in UTC milliseconds
+)
+
 // collect applies options to what the definition says, and checks them.
 func (j *job) collect(t *Tasks, list []Option) (options, error) {
 	o := options{queue: j.def.Queue, retries: j.def.Retries, backoff: DefaultBackoff, timeout: j.def.Timeout}
@@ -84,9 +91,9 @@ func (j *job) collect(t *Tasks, list []Option) (options, error) {
 	switch {
 	case !known:
 		return o, wrong("there is no queue %q in worker.queues", o.queue)
-	case o.retries < 0 || o.retries > 1_000_000:
-		return o, wrong("retries from 0 to 1000000 are possible, not %d", o.retries)
-	case o.timeout < time.Millisecond || o.timeout > 30*24*time.Hour:
+	case o.retries < 0 || o.retries > maxRetries:
+		return o, wrong("retries from 0 to %d are possible, not %d", maxRetries, o.retries)
+	case o.timeout < time.Millisecond || o.timeout > maxTimeout:
 		return o, wrong("a timeout from 1ms to 30 days is possible, not %v", o.timeout)
 	case o.keep < 0 || o.in < 0 || o.window < 0:
 		return o, wrong("a duration is negative")
@@ -100,5 +107,9 @@ func (j *job) collect(t *Tasks, list []Option) (options, error) {
 	if o.at.Before(now) {
 		o.at = now
 	}
+	if o.at.UnixMilli() > latestMS {
+		return o, wrong("it cannot wait until %v", o.at)
+	}
+	o.backoff = min(o.backoff, maxBackoff)
 	return o, nil
 }

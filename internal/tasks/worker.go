@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/vmihailenco/msgpack/v5"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -136,8 +135,8 @@ func (t *Tasks) runDurable(taken *row) {
 func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) error {
 	id, _ := asynq.GetTaskID(carried)
 	failures, _ := asynq.GetRetryCount(carried)
-	var e envelope
-	if err := msgpack.Unmarshal(task.Payload(), &e); err != nil {
+	e, err := readEnvelope(task.Payload())
+	if err != nil {
 		t.o.Log.Error("a task cannot be read: it is kept in redis' archive", zap.String("task", id), zap.Error(err))
 		return fmt.Errorf("tasks: %w: %w", err, asynq.SkipRetry)
 	}
@@ -145,7 +144,7 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 		return &errEarly{time.Duration(wait) * time.Millisecond}
 	}
 	var body func(*Call) ([]byte, error)
-	err := fmt.Errorf("there is no task %q in this version of the daemon", e.Name)
+	err = fmt.Errorf("there is no task %q in this version of the daemon", e.Name)
 	if def := t.define(e.Name); def != nil {
 		body, err = def.Bind(e.Args)
 	}
