@@ -39,7 +39,7 @@ func TestRandomLivesKeepTheBooks(t *testing.T) {
 		seed := rand.Uint64()
 		for round := range 60 {
 			ok := t.Run(fmt.Sprintf("drain=%v/seed=%d/round=%d", drain, seed, round), func(t *testing.T) {
-				runLives(t, rand.New(rand.NewPCG(seed, uint64(round))), drain)
+				runLives(t, rand.New(rand.NewPCG(seed, uint64(round))), drain, nil)
 			})
 			if !ok {
 				return
@@ -48,10 +48,15 @@ func TestRandomLivesKeepTheBooks(t *testing.T) {
 	}
 }
 
-func runLives(t *testing.T, rng *rand.Rand, drain bool) {
+// runLives calls watch before each step and at the end, unless it is nil.
+func runLives(t *testing.T, rng *rand.Rand, drain bool, watch func(w *lives, step int)) {
 	w := &lives{rng: rng}
 	w.rig = roomRig(t, 3, w.slow.method("slow", false), w.slow.method("free", true))
-	for step := range 1500 {
+	const steps = 1500
+	for step := range steps {
+		if watch != nil {
+			watch(w, step)
+		}
 		w.step()
 		if drain && step == 1000 {
 			w.rig.peers.Drain(Drain{Spread: 20 * time.Millisecond, Grace: 100 * time.Millisecond})
@@ -76,6 +81,9 @@ func runLives(t *testing.T, rng *rand.Rand, drain bool) {
 		}
 	}
 	w.checkBooks()
+	if watch != nil {
+		watch(w, steps)
+	}
 }
 
 // checkBooks holds that all calls have ended and are forgotten.

@@ -37,7 +37,7 @@ type fakeLoop struct {
 	now    time.Time
 	ran    time.Duration // since now; the turn's end adds it
 	read   int64         // the last reading of the clock
-	real   time.Time     // not zero: Nanotime reads the real clock, from then
+	skew   time.Duration // of Monotonic: no two loops count from the same moment
 	timers []*fakeTimer
 
 	mu    sync.Mutex
@@ -62,12 +62,8 @@ func (l *fakeLoop) AddCallback(fn func()) bool {
 	return true
 }
 func (l *fakeLoop) Now() time.Time   { return l.now }
-func (l *fakeLoop) Monotonic() int64 { return int64(l.now.Sub(fakeStart)) }
+func (l *fakeLoop) Monotonic() int64 { return int64(l.now.Sub(fakeStart) + l.skew) }
 func (l *fakeLoop) Nanotime() int64 {
-	if !l.real.IsZero() {
-		l.read = int64(time.Since(l.real))
-		return l.read
-	}
 	l.read = l.Monotonic() + int64(l.ran)
 	return l.read
 }
@@ -85,6 +81,7 @@ func (l *fakeLoop) turn() bool {
 	queue := l.queue
 	l.queue = nil
 	l.mu.Unlock()
+	l.now, l.ran = l.now.Add(l.ran), 0
 	for _, fn := range queue {
 		fn()
 	}
@@ -116,8 +113,9 @@ type fakeConn struct {
 	out     []byte // written to the client
 	kept    []byte // offered and not consumed
 	paused  bool
-	closing bool // Shutdown
-	lingers bool // its client does not close after that
+	closing bool   // Shutdown
+	lingers bool   // its client does not close after that
+	kind    string // what carries it; "": fake
 }
 
 func (l *fakeLink) Write(conn uint64, b []byte) bool {
@@ -152,8 +150,13 @@ func (l *fakeLink) Shutdown(conn uint64) {
 }
 func (l *fakeLink) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:4000") }
 func (l *fakeLink) Dismiss(conn uint64)        { l.Shutdown(conn) }
-func (l *fakeLink) Describe(uint64) string     { return "fake" }
-func (l *fakeLink) Pending(uint64) int         { return 0 }
+func (l *fakeLink) Describe(conn uint64) string {
+	if c := l.conns[conn]; c != nil && c.kind != "" {
+		return c.kind
+	}
+	return "fake"
+}
+func (l *fakeLink) Pending(uint64) int { return 0 }
 func (l *fakeLink) Kept(conn uint64) []byte {
 	if c := l.conns[conn]; c != nil {
 		return c.kept
@@ -248,8 +251,8 @@ func newRig(t testing.TB, n int, methods []Method, options ...rigOption) *rig {
 	if err := registry.Add(methods...); err != nil {
 		t.Fatal(err)
 	}
-	for range n {
-		loop := &fakeLoop{now: fakeStart, added: make(chan struct{}, 1)}
+	for i := range n {
+		loop := &fakeLoop{now: fakeStart, skew: time.Duration(i+1) * time.Hour, added: make(chan struct{}, 1)}
 		link := &fakeLink{rig: r, loop: loop, conns: make(map[uint64]*fakeConn)}
 		link.hub = r.peers.AddHub(loop)
 		link.hub.Connect(link)
