@@ -1,7 +1,7 @@
 // Charts of the last ten minutes, one uPlot each, with a legend of the latest values.
 import { h, put } from "./ui.js";
 
-const minutes = 10;
+const longest = 600, shortest = 120; // seconds
 
 // css reads a colour of the theme in force.
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -26,7 +26,7 @@ export function chart(title, series, text) {
       cursor: { sync: { key: "console" }, y: false, points: { size: 6 } },
       scales: { x: { time: true }, y: { range: (u, min, max) => [0, max > 0 ? max * 1.12 : 1] } },
       axes: [
-        { ...axis, space: 70, values: (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit" })) },
+        { ...axis, space: 70, size: 24, values: (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit" })) },
         { ...axis, size: 62, space: 34, values: (u, ticks) => ticks.map(text) },
       ],
       series: [{}, ...series.map((s) => ({ label: s.label, stroke: css(s.color), width: 1.6, points: { show: false }, spanGaps: false,
@@ -47,7 +47,8 @@ export function chart(title, series, text) {
   }
   function span() {
     const end = data[0].length ? data[0][data[0].length - 1] : Date.now() / 1000;
-    plot.setScale("x", { min: end - minutes * 60, max: end });
+    const begun = data[0].length ? data[0][0] : end;
+    plot.setScale("x", { min: Math.max(end - longest, Math.min(begun, end - shortest)), max: end });
   }
   const watch = new ResizeObserver(() => {
     if (!plot) draw(); else if (plot.width !== box.clientWidth && box.clientWidth > 0) plot.setSize({ width: box.clientWidth, height: 150 });

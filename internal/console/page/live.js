@@ -110,7 +110,7 @@ function methodTable() {
     } },
   ], { by: "calls", caption: "Methods: rates of the last second, times of the last 5 to 10 seconds" });
   const none = empty("No method was called yet.");
-  body.append(none, h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Methods" }, t.el));
+  body.append(none, h("div", { class: "scroll tall last", tabindex: "0", role: "region", "aria-label": "Methods" }, t.el));
   let rows = [];
   function show() {
     const find = search.value.trim().toLowerCase();
@@ -158,8 +158,8 @@ function loopTable() {
     { key: "conns", title: "Connections", sort: (r) => r.conns, text: (r) => num(r.conns) },
     { key: "inbox", title: "Inbox", hint: "deliveries from other loops", sort: (r) => r.inbox, text: (r) => bytes(r.inbox) },
   ], { by: "id", down: false, caption: "Event loops" });
-  const slow = h("p", { class: "muted" });
-  body.append(h("div", { class: "scroll" }, t.el), h("div", { class: "row" }));
+  const slow = h("p", { class: "muted slow" });
+  body.append(h("div", { class: "scroll" }, t.el));
   el.append(slow);
   return {
     el,
@@ -174,7 +174,7 @@ function loopTable() {
       for (const [id, v] of rowsOf(tick, "loop_inbox_bytes")) get(id).inbox = v;
       t.update([...by.values()]);
       const held = rowsOf(tick, "loop_slow_callbacks_total");
-      slow.replaceChildren(...(held.length ? ["Slow callbacks: ", ...held.map(([method, n]) => h("span", { class: "chip warn" }, method + " " + num(n)))] : []));
+      slow.replaceChildren(...(held.length ? ["Slow callbacks: ", ...held.map(([method, n]) => h("span", { class: "chip warn" }, (method === "-" ? "of no method" : method) + " " + num(n)))] : []));
       slow.hidden = held.length === 0;
     },
   };
@@ -201,7 +201,7 @@ function storesPart() {
   ], { caption: "Stores" });
   const facts = h("dl", { class: "facts" });
   body.append(h("div", { class: "scroll" }, t.el));
-  el.append(h("h3", { class: "spaced" }, "Group commit"), facts);
+  el.append(h("h3", {}, "Group commit"), facts);
   return {
     el,
     update(tick) {
@@ -217,7 +217,7 @@ function storesPart() {
       const [, , rows50, rows99] = rowsOf(tick, "commit_rows")[0] || [];
       const [again = 0] = rowsOf(tick, "commit_retries_total")[0] || [];
       const list = [["Transactions", rate(commits) + " a second"], ["Time", "p50 " + ms(time50) + ", p99 " + ms(time99)],
-        ["Rows of one", "p50 " + num(rows50) + ", p99 " + num(rows99)], ["Changes that wait", num(total(tick, "commit_waiting")) + " of " + num(total(tick, "commit_waiting_limit"))],
+        ["Rows of one", rows50 === undefined ? "–" : "p50 " + num(Math.ceil(rows50)) + ", p99 " + num(Math.ceil(rows99))], ["Changes that wait", num(total(tick, "commit_waiting")) + " of " + num(total(tick, "commit_waiting_limit"))],
         ["Tried again", num(again)], ["Players in memory", num(total(tick, "players_loaded"))]];
       for (const [outcome, n] of rowsOf(tick, "commit_changes_total")) list.push(["Changes " + outcome.replace("_", " "), num(n)]);
       facts_(facts, list);
@@ -271,7 +271,7 @@ function limitsPart() {
     { key: "r", title: "A second", sort: (r) => r.r, text: (r) => rate(r.r), level: (r) => (r.r > 0 ? 1 : -1) },
   ], { by: "n", caption: "Limits that were hit" });
   const none = empty("No limit was hit, and nobody was closed.");
-  const box = h("div", { class: "scroll" }, t.el);
+  const box = h("div", { class: "scroll last" }, t.el);
   body.append(none, box);
   return {
     el,
@@ -295,7 +295,7 @@ function tasksPart() {
     { key: "other", title: "Archived, revoked, lost", text: (r) => num(r.other), level: (r) => (r.other ? 1 : -1) },
     { key: "p99", title: "p99", sort: (r) => r.p99, text: (r) => ms(r.p99) },
   ], { by: "done", caption: "Runs of tasks" });
-  const box = h("div", { class: "scroll" }, t.el);
+  const box = h("div", { class: "scroll last" }, t.el);
   body.append(facts);
   el.append(box);
   return {

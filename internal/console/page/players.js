@@ -87,7 +87,7 @@ function player(side, uid) {
   const traceBox = h("section", { class: "trace", hidden: true }, h("h3", {}, "Messages"), traceState, log);
   side.replaceChildren(h("section", { class: "card form", "aria-label": "Player " + uid },
     h("div", { class: "row" }, h("h2", {}, "Player " + uid), badge, h("span", { class: "spacer" }), h("a", { class: "button", href: "#players" }, "Close")),
-    h("div", { class: "row" }, message, trace, h("a", { class: "button", href: "#api/player.get?uid=" + uid }, "Try a method"), kick),
+    h("div", { class: "row" }, message, trace, h("a", { class: "button", href: "#api/player.get?uid=" + uid }, "Try"), kick),
     state, facts, traceBox));
 
   function show(list) {

@@ -38,6 +38,6 @@ function one(w) {
   delete fields.stack;
   return h("article", { class: "warning" },
     h("div", { class: "row" }, h("span", { class: w.level === "warn" ? "badge warn" : "badge bad" }, w.level), h("strong", {}, w.message), h("span", { class: "muted num" }, when(w.at))),
-    h("div", {}, Object.entries(fields).map(([k, v]) => h("span", { class: "chip" }, k + ": " + (typeof v === "string" ? v : JSON.stringify(v))))),
+    h("div", {}, Object.entries(fields).filter(([, v]) => v !== "").map(([k, v]) => h("span", { class: "chip" }, k + ": " + (typeof v === "string" ? v : JSON.stringify(v))))),
     stack ? h("details", {}, h("summary", {}, "Stack"), h("pre", { tabindex: "0" }, String(stack))) : null);
 }
