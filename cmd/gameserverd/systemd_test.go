@@ -98,7 +98,7 @@ func TestServeUnderSystemd(t *testing.T) {
 	if out := p.out.String(); !strings.Contains(out, " listens on "+m.addr+"\n"+said+"\n") {
 		t.Errorf("it says\n%s", out)
 	}
-	p.until(p.err, `sockets of systemd take the place of listen.tcp`)
+	p.until(p.err, `sockets of systemd take the place of addresses`)
 	if out, errText, code := runHere(t, "call", "--addr", m.addr, "sum", "1", "2"); out != "3\n" || code != 0 {
 		t.Errorf("call: %q, %q, %d", out, errText, code)
 	}

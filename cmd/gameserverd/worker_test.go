@@ -199,7 +199,7 @@ func TestWorkerHandsBackWhatDoesNotEnd(t *testing.T) {
 	if took := time.Since(began); took < 900*time.Millisecond || took > 5*time.Second {
 		t.Errorf("it took %v, the deadline is 1s", took)
 	}
-	w.until(w.err, `"msg":"task handed back","task":"`+id+` reward.daily"`)
+	w.until(w.err, `"msg":"task handed back","task":"`+id+`","name":"reward.daily"`)
 	w.until(w.err, `"msg":"drained","clean":true`)
 	if task := other.becomes(id, "waiting"); task.Attempts != 0 || task.Failures != 0 {
 		t.Errorf("%+v", task)

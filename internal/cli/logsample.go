@@ -17,7 +17,7 @@ const (
 	// usualEvery-th.
 	usualFirst = 100
 	usualEvery = 100
-	// At Warn and above, of one message and method: this many lines a second. Each
+	// At Warn and above, of one message and method, or task: this many lines a second. Each
 	// may have a stack of several KB. The trace id that a client was given is in the
 	// log for as many failures of each method a second; which of more are there is
 	// chance.
@@ -42,7 +42,7 @@ const tailAfter = 2 * time.Second
 // goroutine.
 type sampler struct {
 	zapcore.Core
-	method string // of With
+	about  zap.Field // of With: the method, or the task's name
 	counts *counts
 }
 
@@ -50,9 +50,9 @@ func newSampler(to zapcore.Core) sampler {
 	return sampler{Core: to, counts: &counts{to: to, all: make(map[repeated]*count)}}
 }
 
-// With keeps the wrapping, and the method.
+// With keeps the wrapping, and what the lines are about.
 func (s sampler) With(fields []zapcore.Field) zapcore.Core {
-	return sampler{s.Core.With(fields), methodOf(fields, s.method), s.counts}
+	return sampler{s.Core.With(fields), aboutOf(fields, s.about), s.counts}
 }
 
 // Level is the least that is written.
@@ -73,7 +73,8 @@ func (s sampler) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	what := repeated{level: e.Level, message: e.Message}
 	if e.Level >= zapcore.WarnLevel {
-		what.method = methodOf(fields, s.method)
+		about := aboutOf(fields, s.about)
+		what.key, what.about = about.Key, about.String
 	}
 	left, write := s.counts.count(what, e.Time)
 	if !write {
@@ -85,11 +86,11 @@ func (s sampler) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return s.Core.Write(e, fields)
 }
 
-// methodOf is the field method, or what else holds.
-func methodOf(fields []zapcore.Field, otherwise string) string {
+// aboutOf is the field method, or name for tasks, or what else holds.
+func aboutOf(fields []zapcore.Field, otherwise zap.Field) zap.Field {
 	for i := range fields {
-		if fields[i].Key == "method" && fields[i].Type == zapcore.StringType {
-			return fields[i].String
+		if f := &fields[i]; f.Type == zapcore.StringType && (f.Key == "method" || f.Key == "name") {
+			return *f
 		}
 	}
 	return otherwise
@@ -97,8 +98,9 @@ func methodOf(fields []zapcore.Field, otherwise string) string {
 
 // repeated is what makes two lines the same.
 type repeated struct {
-	level           zapcore.Level
-	message, method string
+	level      zapcore.Level
+	message    string
+	key, about string // of the field; "": none
 }
 
 // count is of one second.
@@ -195,8 +197,8 @@ func (c *counts) tellTail() {
 			continue
 		}
 		fields := []zapcore.Field{zap.String("message", what.message), zap.Uint64("left_out", n)}
-		if what.method != "" {
-			fields = append(fields, zap.String("method", what.method))
+		if what.key != "" {
+			fields = append(fields, zap.String(what.key, what.about))
 		}
 		_ = c.to.Write(zapcore.Entry{Level: what.level, Time: time.Now(), Message: leftOut}, fields)
 	}

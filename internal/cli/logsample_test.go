@@ -62,16 +62,16 @@ func TestFloodOfErrorsIsCut(t *testing.T) {
 	}
 }
 
-// A logger of one call has its method already.
+// A logger of one call has its method already, one of a task its name.
 func TestFloodOfOneMethodsLoggers(t *testing.T) {
 	s, logs := sampled()
 	defer s.counts.close()
-	for _, method := range []string{"a.a", "a.b"} {
+	for _, about := range []zap.Field{zap.String("method", "a.a"), zap.String("method", "a.b"), zap.String("name", "a.task")} {
 		for range 100 {
-			at(t, s.With([]zap.Field{zap.String("method", method), zap.Uint64("uid", 7)}), aSecond, zapcore.WarnLevel, "the handler's own")
+			at(t, s.With([]zap.Field{zap.Uint64("uid", 7), about}), aSecond, zapcore.WarnLevel, "its own")
 		}
 	}
-	if n := logs.Len(); n != 2*oddFirst {
+	if n := logs.Len(); n != 3*oddFirst {
 		t.Errorf("%d lines", n)
 	}
 }

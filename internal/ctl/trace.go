@@ -68,7 +68,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	}
 	stop = sync.OnceFunc(stop)
 	defer stop()
-	s.did(r, "trace", zap.Uint64("uid", uid), zap.Duration("for", time.Duration(ms)*time.Millisecond))
+	s.did(r, "trace", zap.Uint64("uid", uid), zap.Duration("lasts", time.Duration(ms)*time.Millisecond))
 	out := s.begin(w)
 	over := time.NewTimer(time.Duration(ms) * time.Millisecond)
 	defer over.Stop()

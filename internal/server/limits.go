@@ -124,7 +124,7 @@ func (p *pressure) tell() {
 	}
 	p.told, p.toldAt = p.level, now
 	counters := &p.peers.Counters
-	p.log.Warn("memory for clients", zap.Stringer("level", p.level),
+	p.log.Warn("memory for clients", zap.Stringer("pressure", p.level),
 		zap.Int("output", p.output.Used()), zap.Int("max_output", p.output.Limit()),
 		zap.Int("input", p.input.Used()), zap.Int("max_input", p.input.Limit()),
 		zap.Int64("refused", counters.ShedNew.Load()), zap.Int64("without_login", counters.ShedStrangers.Load()),

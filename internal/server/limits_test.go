@@ -255,7 +255,7 @@ func TestOutputUnderPressure(t *testing.T) {
 	eventually(t, "all is calm", func() bool { return s.budget.Level() == conn.Calm && s.budget.Used() == 0 })
 	eventually(t, "that is logged", func() bool {
 		lines := s.levels()
-		return len(lines) >= 2 && lines[len(lines)-1].ContextMap()["level"] == conn.Calm.String()
+		return len(lines) >= 2 && lines[len(lines)-1].ContextMap()["pressure"] == conn.Calm.String()
 	})
 	eventually(t, "others may come again", func() bool {
 		c := s.raw("127.0.0.1")

@@ -171,7 +171,7 @@ func TestSocketsTakeThePlaceOfAddresses(t *testing.T) {
 	}
 	s.login(7)
 	for key, want := range map[string]string{"listen.tcp": addrA, "listen.admin": addrC} {
-		all := s.logs.FilterMessage("sockets of systemd take the place of " + key).All()
+		all := s.logs.FilterMessage("sockets of systemd take the place of addresses").FilterField(zap.String("key", key)).All()
 		if len(all) != 1 || all[0].ContextMap()["listen"].([]any)[0] != want {
 			t.Errorf("%s: the log has %v", key, all)
 		}

@@ -186,7 +186,7 @@ func (s *Server) logSlow(slow loop.Slow) {
 }
 
 func (s *Server) logAccept(e *conn.AcceptError) {
-	s.log.Warn("cannot accept connections", zap.String("listen", e.Addr), zap.Int("times", e.Times), zap.Error(e.Err))
+	s.log.Warn("cannot accept connections", zap.Strings("listen", []string{e.Addr}), zap.Int("times", e.Times), zap.Error(e.Err))
 }
 
 // makeSessions joins each loop's connections to a hub, and gives the hubs their
@@ -339,7 +339,7 @@ func (s *Server) startServing() error {
 		return err
 	}
 	if s.o.Worker {
-		s.log.Info("working", zap.String("name", s.WorkerName()), zap.Strings("queues", s.cfg.Worker.Queues),
+		s.log.Info("working", zap.String("worker", s.WorkerName()), zap.Strings("queues", s.cfg.Worker.Queues),
 			zap.Int("concurrency", s.cfg.Worker.Concurrency), zap.String("admin", s.AdminAddr()))
 		return nil
 	}

@@ -101,7 +101,7 @@ func (s *Server) checkInherited(game, admin bool) error {
 					"set auth.mode to jwt, or ListenStream= to 127.0.0.1, [::1] or a path", addr)
 			}
 		}
-		s.log.Info("sockets of systemd take the place of "+of.key, zap.Strings("listen", of.addrs))
+		s.log.Info("sockets of systemd take the place of addresses", zap.String("key", of.key), zap.Strings("listen", of.addrs))
 	}
 	return nil
 }

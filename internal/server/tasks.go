@@ -119,6 +119,7 @@ func (s *Server) drainTasks(ctx context.Context, until time.Time) {
 	s.tasks.LogDepths(soon, s.log)
 	cancel()
 	for _, task := range s.tasks.Drain(ctx) {
-		s.log.Info("task handed back", zap.String("task", task))
+		id, name, _ := strings.Cut(task, " ")
+		s.log.Info("task handed back", zap.String("task", id), zap.String("name", name))
 	}
 }

@@ -236,6 +236,7 @@ func TestTraceOfATask(t *testing.T) {
 		return func(c *tasks.Call) ([]byte, error) { return nil, errors.New("no luck") }, nil
 	}}
 	s := startWith(t, cfg, Options{Tasks: []*tasks.Definition{def}}, "task given up: it is kept in the archive")
+	eventually(t, "the tables are there", func() bool { ok, _ := s.Ready(); return ok })
 	receipt, err := tasks.Apply(s.tasks, tasks.Make[struct{}](def))
 	if err != nil {
 		t.Fatal(err)

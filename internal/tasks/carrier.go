@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,23 +19,40 @@ import (
 	"gameserverd/wire"
 )
 
-// delivery is a durable task on its way to a worker. Each time that a row begins to
-// wait it has another run_ms, and what is carried another id: so what asynq still has of
-// a run whose worker died is not in the way of the next, and otherwise asynq takes it
-// once, however often it is handed over.
+// delivery is a durable task on its way to a worker.
 type delivery struct {
 	id    int64
 	queue string
 	runMS int64
-	again int64 // not 0: one more than what asynq has, which nobody works on
 }
 
+// carrierID is the id of what asynq has for one task. Each time that a row begins to
+// wait it has another run_ms, and what is carried another id: so what asynq still has of
+// a run whose worker died is not in the way of the next, and otherwise asynq takes it
+// once, however often it is handed over.
 func (d delivery) carrierID() string {
-	id := strconv.FormatInt(d.id, 10) + "." + strconv.FormatInt(d.runMS, 10)
-	if d.again != 0 {
-		id += "." + strconv.FormatInt(d.again, 10)
+	return strconv.FormatInt(d.id, 10) + "." + strconv.FormatInt(d.runMS, 10)
+}
+
+// What asynq has for several tasks of a queue is called b, how many they are, and random
+// letters; an ephemeral task is called e and random letters.
+const (
+	maxBundle       = 16 // tasks that asynq carries at once
+	bundlePrefix    = "b"
+	ephemeralPrefix = "e"
+)
+
+func bundleID(n int) string { return bundlePrefix + strconv.Itoa(n) + "." + rand.Text() }
+
+// carries is how many tasks asynq carries under an id.
+func carries(id string) int {
+	if text, ok := strings.CutPrefix(id, bundlePrefix); ok {
+		text, _, _ = strings.Cut(text, ".")
+		if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= maxBundle {
+			return n
+		}
 	}
-	return id
+	return 1
 }
 
 // carrierTimeout is longer than any task: we have timeouts of our own.
@@ -47,7 +65,7 @@ const (
 	carrierWorkers = 4
 	carrierQueue   = 1 << 20 // deliveries that wait for Redis, of 48 bytes; one more is left to the reconciler
 	ephemeralQueue = 16384   // ephemeral tasks that do; one more is refused
-	carrierStep    = 64      // deliveries that one worker takes at once
+	carrierStep    = 64      // of either that one worker takes at once
 )
 
 // carrier hands to asynq what was committed, away from the loops.
@@ -64,6 +82,7 @@ type carrier struct {
 }
 
 type ephemeralDelivery struct {
+	name    string
 	payload []byte
 	o       options
 	out     *future.Future[ID]
@@ -123,9 +142,9 @@ func (c *carrier) take(into []delivery) []delivery {
 	return into
 }
 
-func (c *carrier) enqueueEphemeral(payload []byte, o options, out *future.Future[ID]) bool {
+func (c *carrier) enqueueEphemeral(d ephemeralDelivery) bool {
 	select {
-	case c.ephemeral <- ephemeralDelivery{payload, o, out}:
+	case c.ephemeral <- d:
 		return true
 	default:
 		return false
@@ -141,13 +160,11 @@ func (c *carrier) run() {
 				select {
 				case <-c.wake:
 					some = c.take(some)
-					for _, d := range some {
-						if _, err := c.deliver(c.tasks.ctx, d); err != nil {
-							c.tasks.o.Log.Debug("a task could not be handed to redis; it is handed over again", zap.Int64("task", d.id), zap.Error(err))
-						}
+					if err := c.deliverAll(c.tasks.ctx, some); err != nil {
+						c.tasks.o.Log.Debug("tasks could not be handed to redis; they are handed over again", zap.Int("tasks", len(some)), zap.Error(err))
 					}
 				case d := <-c.ephemeral:
-					c.deliverEphemeral(c.tasks.ctx, d)
+					c.deliverEphemerals(d)
 				case <-c.tasks.ctx.Done():
 					return
 				}
@@ -157,32 +174,134 @@ func (c *carrier) run() {
 	workers.Wait()
 }
 
-// deliver hands d to asynq; fresh is false if asynq has it already.
-func (c *carrier) deliver(ctx context.Context, d delivery) (fresh bool, err error) {
-	payload := binary.BigEndian.AppendUint64(nil, uint64(d.id))
+// deliverAll hands list to asynq, which it changes: those that may run now in as few
+// pieces as there can be.
+func (c *carrier) deliverAll(ctx context.Context, list []delivery) error {
+	now := c.tasks.o.Clock().UnixMilli()
+	for len(list) > 0 {
+		first := list[0]
+		if first.runMS > now {
+			if err := c.deliver(ctx, first); err != nil {
+				return err
+			}
+			list = list[1:]
+			continue
+		}
+		n := 0 // those that go with the first come to the front
+		for i := range list {
+			if list[i].runMS <= now && list[i].queue == first.queue && n < maxBundle {
+				list[i], list[n] = list[n], list[i]
+				n++
+			}
+		}
+		var err error
+		if n == 1 {
+			err = c.deliver(ctx, first)
+		} else {
+			ids := make([]int64, n)
+			for i, d := range list[:n] {
+				ids[i] = d.id
+			}
+			err = c.deliverBundle(ctx, first.queue, ids)
+		}
+		if err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// deliver hands one task to asynq, if asynq has it not already.
+func (c *carrier) deliver(ctx context.Context, d delivery) error {
 	list := []asynq.Option{asynq.TaskID(d.carrierID()), asynq.Queue(d.queue), asynq.MaxRetry(carrierRetries), asynq.Timeout(carrierTimeout)}
 	if at := time.UnixMilli(d.runMS); at.After(c.tasks.o.Clock()) {
 		list = append(list, asynq.ProcessAt(ceilSecond(at)))
 	}
-	_, err = c.tasks.client.EnqueueContext(ctx, asynq.NewTask(durableType, payload), list...)
+	_, err := c.tasks.client.EnqueueContext(ctx, asynq.NewTask(durableType, encodeIDs([]int64{d.id})), list...)
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
-		return false, nil
+		return nil
 	}
 	if err == nil {
 		c.tasks.counts.handed.Add(1)
 	}
-	return err == nil, err
+	return err
 }
 
+// deliverBundle hands at most maxBundle tasks of a queue to asynq, whether it has them
+// or not: whoever gets one of them twice finds no row to take.
+func (c *carrier) deliverBundle(ctx context.Context, queue string, ids []int64) error {
+	_, err := c.tasks.client.EnqueueContext(ctx, asynq.NewTask(durableType, encodeIDs(ids)), asynq.TaskID(bundleID(len(ids))), asynq.Queue(queue),
+		asynq.MaxRetry(carrierRetries), asynq.Timeout(carrierTimeout))
+	if err == nil {
+		c.tasks.counts.handed.Add(int64(len(ids)))
+	}
+	return err
+}
+
+// encodeIDs is what asynq carries: the tasks' rows, 8 bytes each, big-endian.
+func encodeIDs(ids []int64) []byte {
+	payload := make([]byte, 0, 8*len(ids))
+	for _, id := range ids {
+		payload = binary.BigEndian.AppendUint64(payload, uint64(id))
+	}
+	return payload
+}
+
+// decodeIDs is nil for what encodeIDs has not made.
+func decodeIDs(payload []byte) []int64 {
+	if len(payload)%8 != 0 || len(payload) > 8*maxBundle {
+		return nil
+	}
+	var ids []int64
+	for ; len(payload) > 0; payload = payload[8:] {
+		ids = append(ids, int64(binary.BigEndian.Uint64(payload)))
+	}
+	return ids
+}
+
+// deliverEphemerals hands over first and what waits behind it, all at the same time.
+func (c *carrier) deliverEphemerals(first ephemeralDelivery) {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for n := 1; ; n++ {
+		d := first
+		group.Go(func() { c.deliverEphemeral(c.tasks.ctx, d) })
+		if n == carrierStep {
+			return
+		}
+		select {
+		case first = <-c.ephemeral:
+		default:
+			return
+		}
+	}
+}
+
+// uniqueKey is in Redis while no other ephemeral task may be applied with this key.
+func uniqueKey(key string) string { return "gameserverd:tasks:unique:" + key }
+
 func (c *carrier) deliverEphemeral(ctx context.Context, d ephemeralDelivery) {
-	id := "e" + rand.Text()
-	_, err := c.tasks.client.EnqueueContext(ctx, asynq.NewTask(ephemeralType, d.payload), ephemeralOptions(id, d.o)...)
+	id := ephemeralPrefix + rand.Text()
+	client := c.tasks.o.Redis.Client()
+	err := error(nil)
+	fresh := true
+	if d.o.unique != "" {
+		fresh, err = client.SetNX(ctx, uniqueKey(d.o.unique), id, max(d.o.window, time.Millisecond)).Result()
+	}
+	if fresh && err == nil {
+		_, err = c.tasks.client.EnqueueContext(ctx, asynq.NewTask(ephemeralType, d.payload), ephemeralOptions(id, d.o)...)
+		if err != nil && d.o.unique != "" {
+			client.Del(ctx, uniqueKey(d.o.unique)) // the caller may try again; if this fails too, after the window
+		}
+	}
 	switch {
-	case err == nil:
-		d.out.Resolve(ID(id))
-	case errors.Is(err, asynq.ErrDuplicateTask):
+	case err != nil:
+		d.out.Fail(&wire.Error{Code: wire.Unavailable, Message: fmt.Sprintf("redis does not take the task: %v", err), RetryAfter: time.Second})
+	case !fresh:
 		d.out.Fail(wire.Errorf(wire.AlreadyExists, "a task with the key %q was applied already", d.o.unique))
 	default:
-		d.out.Fail(&wire.Error{Code: wire.Unavailable, Message: fmt.Sprintf("redis does not take the task: %v", err), RetryAfter: time.Second})
+		c.tasks.statsOf(d.name).applied.Add(1)
+		d.out.Resolve(ID(id))
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"go.uber.org/zap"
+	"github.com/redis/go-redis/v9"
 
 	"gameserverd/internal/store"
 	"gameserverd/wire"
@@ -163,8 +163,9 @@ func revokedKey(id ID) string { return "gameserverd:tasks:revoked:" + string(id)
 const revokedFor = 24 * time.Hour
 
 func (t *Tasks) revokedEphemeral(ctx context.Context, id ID) (bool, error) {
-	n, err := t.o.Redis.Client().Exists(ctx, revokedKey(id)).Result()
-	return n == 1, err
+	cmd := redis.NewIntCmd(ctx, "exists", revokedKey(id))
+	t.link.join(cmd)
+	return cmd.Val() == 1, cmd.Err()
 }
 
 func (t *Tasks) revokeEphemeral(ctx context.Context, id ID) (waiting bool, err error) {
@@ -196,7 +197,7 @@ func (t *Tasks) revokeEphemeral(ctx context.Context, id ID) (waiting bool, err e
 // goroutine but a loop's.
 func (t *Tasks) Retry(ctx context.Context, id ID) error {
 	now := t.o.Clock().UnixMilli()
-	info, err := t.act(ctx, id, "archived or revoked", retryOne, now, now+handGrace.Milliseconds())
+	info, err := t.act(ctx, id, "archived or revoked", retryOne, now, now+t.handGrace())
 	if err == nil {
 		n, _ := id.row()
 		t.carrier.hand(delivery{id: n, queue: info.Queue, runMS: now})
@@ -245,44 +246,4 @@ func (t *Tasks) RunNow(ctx context.Context, name string, args []byte) (ID, error
 	}
 	_, err = receipt.Stored().Wait(ctx)
 	return receipt.ID, err
-}
-
-// Depth is how much waits in a queue of Redis.
-type Depth struct {
-	Queue  string        `json:"queue"`
-	Waits  int           `json:"waits"`
-	Active int           `json:"active"`
-	Later  int           `json:"later"`
-	Oldest time.Duration `json:"oldest"` // how long the first has waited
-}
-
-// Depths are the queues as Redis has them, with the ephemeral tasks. Any goroutine but
-// a loop's.
-func (t *Tasks) Depths() []Depth {
-	var list []Depth
-	for queue := range t.o.Queues {
-		info, err := t.inspector.GetQueueInfo(queue)
-		if err != nil {
-			continue // nothing was ever in it, or Redis is away
-		}
-		list = append(list, Depth{queue, info.Pending, info.Active, info.Scheduled + info.Retry, info.Latency})
-	}
-	return list
-}
-
-// LogDepths writes a line for each queue in which something is, unless Redis takes
-// longer than ctx to tell. Any goroutine but a loop's.
-func (t *Tasks) LogDepths(ctx context.Context, log *zap.Logger) {
-	known := make(chan []Depth, 1)
-	go func() { known <- t.Depths() }()
-	select {
-	case depths := <-known:
-		for _, d := range depths {
-			if d.Waits+d.Active+d.Later > 0 {
-				log.Info("tasks wait", zap.String("queue", d.Queue), zap.Int("waits", d.Waits), zap.Int("active", d.Active), zap.Int("later", d.Later), zap.Duration("oldest", d.Oldest))
-			}
-		}
-	case <-ctx.Done():
-		log.Info("how many tasks wait is not known: redis does not answer in time")
-	}
 }

@@ -72,7 +72,7 @@ func (t *Tasks) renew(runs []*run) error {
 			still := t.running[r.id] == r
 			t.mu.Unlock()
 			if still && r.end(errLost) {
-				t.o.Log.Warn("another worker has a task that runs here: its lease was over", zap.Int64("task", r.id), zap.String("name", r.name))
+				t.o.Log.Warn("another worker has a task that runs here: its lease was over", zap.String("task", string(r.key)), zap.String("name", r.name))
 			}
 		case revoked[r.id]:
 			r.end(errRevoked)

@@ -3,6 +3,9 @@ package tasks
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,6 +20,9 @@ const (
 	// epochKey says which Redis this is: one that was emptied or replaced has none, or
 	// another.
 	epochKey = "gameserverd:tasks:epoch"
+	// handingKey is there while, and shortly after, one process hands everything over.
+	handingKey = "gameserverd:tasks:handing"
+	handingFor = 30 * time.Second
 	// maxLost is how many workers may die with a task before it is taken for their
 	// murderer.
 	maxLost = 8
@@ -62,6 +68,7 @@ type reconciler struct {
 	epoch     string    // of the Redis that has everything
 	notBefore time.Time // nobody is taken for dead before
 	cleaned   time.Time // when ended rows were last looked for
+	recovered time.Time // when ephemeral tasks of dead workers were
 }
 
 func (t *Tasks) reconcileOnce(s *reconciler) error {
@@ -73,7 +80,10 @@ func (t *Tasks) reconcileOnce(s *reconciler) error {
 		}
 	}
 	if redisErr == nil {
-		if err := t.handAgain(now); err != nil {
+		redisErr = t.recoverLost(s, now)
+	}
+	if redisErr == nil {
+		if err := t.handAgain(s, now); err != nil {
 			return err
 		}
 	}
@@ -91,7 +101,7 @@ func (t *Tasks) checkEpoch(s *reconciler) error {
 	client := t.o.Redis.Client()
 	epoch, err := client.Get(t.ctx, epochKey).Result()
 	if err == redis.Nil {
-		fresh := rand.Text()
+		fresh := rand.Text() + "." + strconv.FormatInt(t.o.Clock().UnixMilli(), 10)
 		if _, err = client.SetNX(t.ctx, epochKey, fresh, 0).Result(); err == nil {
 			epoch, err = client.Get(t.ctx, epochKey).Result()
 		}
@@ -103,16 +113,36 @@ func (t *Tasks) checkEpoch(s *reconciler) error {
 		return err
 	}
 	if s.epoch != "" && s.epoch != epoch {
-		handed, err := t.handAll()
+		// One process does for all. Should it die meanwhile, the others find what is left as
+		// they find all that waits for too long.
+		mine, err := client.SetNX(t.ctx, handingKey, epoch, handingFor).Result()
 		if err != nil {
 			return err
 		}
-		if handed > 0 {
-			t.o.Log.Info("redis was empty: tasks were handed over anew", zap.Int("tasks", handed))
+		if mine {
+			handed, err := t.handAll()
+			if err != nil {
+				client.Del(t.ctx, handingKey) // it is tried again, by whoever is first
+				return err
+			}
+			if handed > 0 {
+				t.o.Log.Info("redis was empty: tasks were handed over anew", zap.Int("tasks", handed))
+			}
 		}
 	}
 	s.epoch = epoch
 	return nil
+}
+
+// epochBegan is when Redis was last found empty: all that waited then was handed over
+// since. 0: not known.
+func (s *reconciler) epochBegan() int64 {
+	_, text, _ := strings.Cut(s.epoch, ".")
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return ms
 }
 
 // handAll hands over everything that waits.
@@ -123,33 +153,32 @@ func (t *Tasks) handAll() (handed int, err error) {
 		if err != nil {
 			return handed, err
 		}
-		for _, found := range rows {
-			var d delivery
-			if err := found.Scan(&d.id, &d.queue, &d.runMS); err != nil {
+		list := make([]delivery, len(rows))
+		for i, found := range rows {
+			if err := found.Scan(&list[i].id, &list[i].queue, &list[i].runMS); err != nil {
 				return handed, err
 			}
-			if _, err := t.carrier.deliver(t.ctx, d); err != nil {
-				return handed, err
-			}
-			after = d.id
-			handed++
+			after = list[i].id
 		}
-		if len(rows) < lookStep {
+		if err := t.carrier.deliverAll(t.ctx, list); err != nil {
+			return handed, err
+		}
+		if handed += len(rows); len(rows) < lookStep {
 			return handed, nil
 		}
 	}
 }
 
 // handAgain hands over what waits longer than it should: the longer it does, the less
-// often. A long queue in Redis is no loss, and asynq takes nothing twice.
-func (t *Tasks) handAgain(now time.Time) error {
+// often. What stands in a long queue in Redis is left there.
+func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
 	for range maxLooks {
 		rows, err := t.o.SQL.FetchAllContext(t.ctx, selectLooks, now.UnixMilli())
 		if err != nil || len(rows) == 0 {
 			return err
 		}
 		list := make([]delivery, len(rows))
-		waited := handGrace.Milliseconds()
+		waited := t.handGrace()
 		for i, found := range rows {
 			if err := found.Scan(&list[i].id, &list[i].queue, &list[i].runMS); err != nil {
 				return err
@@ -159,14 +188,23 @@ func (t *Tasks) handAgain(now time.Time) error {
 		if err := t.lookLater(list, now.UnixMilli(), now.UnixMilli()+min(waited, maxLookAfter.Milliseconds())); err != nil {
 			return err
 		}
+		heads, err := t.heads()
+		if err != nil {
+			return nil // Redis is away; the epoch, or the next look, brings it
+		}
+		byQueue := make(map[string][]int64)
 		for _, d := range list {
-			fresh, err := t.carrier.deliver(t.ctx, d)
-			if err == nil && !fresh && t.stuck(d) {
-				d.again = now.UnixMilli()
-				_, err = t.carrier.deliver(t.ctx, d)
+			// A queue is first in, first out: what was handed over after its head waits there.
+			if head, waits := heads[d.queue]; waits && max(d.runMS, s.epochBegan()) > head {
+				continue
 			}
-			if err != nil {
-				return nil // Redis is away; the epoch, or the next look, brings it
+			byQueue[d.queue] = append(byQueue[d.queue], d.id)
+		}
+		for queue, ids := range byQueue {
+			for some := range slices.Chunk(ids, maxBundle) {
+				if err := t.carrier.deliverBundle(t.ctx, queue, some); err != nil {
+					return nil
+				}
 			}
 		}
 		if len(rows) < lookStep {
@@ -174,6 +212,22 @@ func (t *Tasks) handAgain(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// heads are when the first of each queue was put there, in milliseconds; nothing of an
+// empty one.
+func (t *Tasks) heads() (map[string]int64, error) {
+	depths, err := t.askDepths(t.ctx)
+	if err != nil {
+		return nil, err
+	}
+	heads := make(map[string]int64)
+	for _, d := range depths {
+		if d.headMS != 0 {
+			heads[d.Queue] = d.headMS
+		}
+	}
+	return heads, nil
 }
 
 // lookLater sets when the rows of list are looked at again.
@@ -191,13 +245,6 @@ func (t *Tasks) lookLater(list []delivery, now, next int64) error {
 		list = list[n:]
 	}
 	return nil
-}
-
-// stuck reports whether asynq has given d to a worker, who has not taken its row and so
-// is gone.
-func (t *Tasks) stuck(d delivery) bool {
-	info, err := t.inspector.GetTaskInfo(d.queue, d.carrierID())
-	return err == nil && info.State.String() != "pending" && info.State.String() != "scheduled"
 }
 
 // takeOverDead makes the rows of workers wait again who have not renewed their leases.
@@ -220,7 +267,7 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 			continue // it lives, and renews its lease next
 		}
 		d.runMS = now.UnixMilli()
-		state, next, ended, problem := Waiting, d.runMS+handGrace.Milliseconds(), int64(0), ""
+		state, next, ended, problem := Waiting, d.runMS+t.handGrace(), int64(0), ""
 		if attempts-failures > maxLost {
 			state, next, ended = Archived, now.Add(keepArchived).UnixMilli(), d.runMS
 			problem = fmt.Sprintf("%d workers died while they ran it", attempts-failures)
@@ -233,9 +280,10 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 			continue // another process was faster
 		}
 		t.counts.lost.Add(1)
-		log := t.o.Log.With(zap.Int64("task", d.id), zap.String("name", name), zap.Int64("attempt", attempts))
+		t.statsOf(name).lost.Add(1)
+		log := t.o.Log.With(zap.String("task", string(durableID(d.id))), zap.String("name", name), zap.Int64("attempt", attempts))
 		if state == Archived {
-			log.Error("task given up: it is kept in the archive", zap.String("problem", problem))
+			log.Error("task given up: it is kept in the archive", zap.String("error", problem))
 			continue
 		}
 		log.Warn("a task's worker is gone: the task is begun again")

@@ -103,7 +103,7 @@ func (t *Tasks) tick(s Schedule, tick time.Time) error {
 	var r *row
 	switch {
 	case len(rows) == 0:
-		t.o.Log.Info("a new schedule begins", zap.String("schedule", s.Name), zap.Time("after", tick))
+		t.o.Log.Info("a new schedule begins", zap.String("schedule", s.Name), zap.Time("tick", tick))
 	case late > t.o.CatchUp && late > 2*time.Second:
 		t.o.Log.Warn("a tick was missed, by more than tasks.catch_up", zap.String("schedule", s.Name), zap.Time("tick", tick), zap.Duration("late", late))
 	default:
@@ -137,7 +137,7 @@ func (t *Tasks) tick(s Schedule, tick time.Time) error {
 	case err != nil:
 		return err
 	case r != nil:
-		t.o.Log.Info("scheduled task", zap.String("schedule", s.Name), zap.Time("tick", tick), zap.Int64("task", r.id), zap.Duration("late", late))
+		t.o.Log.Info("scheduled task", zap.String("schedule", s.Name), zap.Time("tick", tick), zap.String("task", string(durableID(r.id))), zap.Duration("late", late))
 		t.committed(r)
 	}
 	return nil

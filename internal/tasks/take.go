@@ -89,18 +89,25 @@ const (
 
 var errClaimLost = errors.New("another worker has the task")
 
-// endRows writes ends, all in one transaction. It returns the state that each row has
-// then, -1 for one that another worker has.
+// endRows writes ends. It returns the state that each row has then, -1 for one that
+// another worker has.
 func (t *Tasks) endRows(ctx context.Context, in []ending) ([]State, error) {
 	out := make([]State, len(in))
-	err := t.o.SQL.TransactContext(ctx, func(_ context.Context, tx *store.Tx) error {
-		forgot, err := t.forgetRows(tx, in)
-		if err != nil {
-			return err
+	forgotten := 0
+	for i, e := range in {
+		out[i] = e.state
+		if e.forgotten() {
+			forgotten++
 		}
+	}
+	// Most tasks end well and are forgotten: one statement does for all of them.
+	forgot, err := t.forgetRows(ctx, in)
+	if err != nil || forgot == len(in) {
+		return out, err
+	}
+	err = t.o.SQL.TransactContext(ctx, func(_ context.Context, tx *store.Tx) (err error) {
 		for i, e := range in {
-			out[i] = e.state
-			if forgot && e.forgotten() {
+			if e.forgotten() && forgot == forgotten {
 				continue
 			}
 			if out[i], err = t.endRow(tx, e); err != nil {
@@ -115,9 +122,9 @@ func (t *Tasks) endRows(ctx context.Context, in []ending) ([]State, error) {
 // forgotten: of a task that is done and not kept nothing stays.
 func (e *ending) forgotten() bool { return e.state == Done && e.row.keepMS == 0 }
 
-// forgetRows deletes the forgotten; all is false if not all of them were there as
-// they should be, and it cannot be told which.
-func (t *Tasks) forgetRows(tx *store.Tx, in []ending) (all bool, err error) {
+// forgetRows deletes those of the forgotten that are there as they should be, and tells
+// how many; which, cannot be told.
+func (t *Tasks) forgetRows(ctx context.Context, in []ending) (int, error) {
 	var args []any
 	for i := range in {
 		if in[i].forgotten() {
@@ -126,7 +133,7 @@ func (t *Tasks) forgetRows(tx *store.Tx, in []ending) (all bool, err error) {
 	}
 	n := len(args) / 2
 	if n == 0 {
-		return true, nil
+		return 0, nil
 	}
 	size := 1
 	for size < n {
@@ -135,8 +142,8 @@ func (t *Tasks) forgetRows(tx *store.Tx, in []ending) (all bool, err error) {
 	for len(args) < 2*size {
 		args = append(args, args[0], args[1])
 	}
-	result, err := tx.Exec(forgetTexts[size], args...)
-	return result.RowsAffected == int64(n), err
+	result, err := t.o.SQL.ExecContext(ctx, forgetTexts[size], args...)
+	return int(result.RowsAffected), err
 }
 
 // forgetTexts are forgetSome for so many rows.
@@ -164,7 +171,7 @@ func (t *Tasks) endRow(tx *store.Tx, e ending) (State, error) {
 	look := now.Add(max(keep, keepArchived)).UnixMilli()
 	switch e.state {
 	case Waiting:
-		ended, look = 0, e.runMS+handGrace.Milliseconds()
+		ended, look = 0, e.runMS+t.handGrace()
 	case Done:
 		look = now.Add(keep).UnixMilli()
 	}
@@ -189,14 +196,14 @@ func (t *Tasks) finish(r *run, e ending) {
 	for {
 		state, err := t.ends.call(t.ctx, e)
 		switch {
-		case err == nil && state < 0:
-			t.o.Log.Warn("a task ended, but another worker has it by now", zap.Int64("task", r.id), zap.String("name", r.name))
+		case err == nil && state[0] < 0:
+			t.o.Log.Warn("a task ended, but another worker has it by now", zap.String("task", string(r.key)), zap.String("name", r.name))
 			return
 		case err == nil:
 			t.ended(r, e)
 			return
 		}
-		t.o.Log.Debug("the end of a task could not be written; it is tried again", zap.Int64("task", r.id), zap.Error(err))
+		t.o.Log.Debug("the end of a task could not be written; it is tried again", zap.String("task", string(r.key)), zap.Error(err))
 		pause := time.NewTimer(500 * time.Millisecond)
 		select {
 		case <-pause.C:
@@ -209,20 +216,27 @@ func (t *Tasks) finish(r *run, e ending) {
 
 // ended counts and logs what has become of a run, and hands over what is tried again.
 func (t *Tasks) ended(r *run, e ending) {
-	log := t.o.Log.With(zap.Int64("task", r.id), zap.String("name", r.name), zap.Int64("attempt", e.row.attempts))
+	stats := t.statsOf(r.name)
+	if e.state == Done && !r.fateIs(errRevoked) {
+		t.counts.done.Add(1)
+		stats.done.Add(1)
+		return
+	}
+	log := t.o.Log.With(zap.String("task", string(r.key)), zap.String("name", r.name), zap.Int64("attempt", e.row.attempts))
 	switch {
 	case r.fateIs(errRevoked):
 		t.counts.revoked.Add(1)
+		stats.revoked.Add(1)
 		log.Info("task revoked while it ran")
-	case e.state == Done:
-		t.counts.done.Add(1)
 	case e.state == Archived:
 		t.counts.failed.Add(1)
 		t.counts.archived.Add(1)
-		log.Error("task given up: it is kept in the archive", zap.String("problem", e.problem))
+		stats.archived.Add(1)
+		log.Error("task given up: it is kept in the archive", zap.String("error", e.problem))
 	default:
 		t.counts.failed.Add(1)
-		log.Warn("task failed; it is tried again", zap.String("problem", e.problem), zap.Duration("in", time.Duration(e.runMS-t.o.Clock().UnixMilli())*time.Millisecond))
+		stats.failed.Add(1)
+		log.Warn("task failed; it is tried again", zap.String("error", e.problem), zap.Duration("again_in", time.Duration(e.runMS-t.o.Clock().UnixMilli())*time.Millisecond))
 		t.carrier.hand(delivery{id: r.id, queue: e.row.queue, runMS: e.runMS})
 	}
 }
@@ -236,13 +250,12 @@ func (t *Tasks) putBack(r *run) error {
 	ctx, cancel := context.WithTimeout(t.ctx, putBackTime)
 	defer cancel()
 	now := t.o.Clock().UnixMilli()
-	result, err := t.o.SQL.ExecContext(ctx, putBackOne, now, now+handGrace.Milliseconds(), r.id, r.claim)
+	result, err := t.o.SQL.ExecContext(ctx, putBackOne, now, now+t.handGrace(), r.id, r.claim)
 	if err == nil && result.RowsAffected == 0 {
 		err = errClaimLost
 	}
 	if err != nil {
 		return err
 	}
-	_, err = t.carrier.deliver(ctx, delivery{id: r.id, queue: r.queue, runMS: now})
-	return err
+	return t.carrier.deliver(ctx, delivery{id: r.id, queue: r.queue, runMS: now})
 }

@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -18,7 +17,7 @@ type errLater struct{ cause error }
 
 func (e *errLater) Error() string { return fmt.Sprintf("to be brought again: %v", e.cause) }
 
-// errEarly is what asynq is told when it brings a task too early, by this clock.
+// errEarly is what asynq is told when it brings an ephemeral task too early, by this clock.
 type errEarly struct{ in time.Duration }
 
 func (e *errEarly) Error() string { return fmt.Sprintf("too early by %v", e.in) }
@@ -34,8 +33,10 @@ func (e *errFailed) Error() string { return e.problem }
 // serverConfig is asynq's part: it brings, we decide.
 func (t *Tasks) serverConfig() asynq.Config {
 	return asynq.Config{
-		Concurrency: t.o.Concurrency, Queues: t.o.Queues,
-		TaskCheckInterval: 150 * time.Millisecond, DelayedTaskCheckInterval: 500 * time.Millisecond,
+		// What it has brought has a slot of ours, or waits for nothing but asynq.
+		Concurrency: t.o.Concurrency + 8, Queues: t.o.Queues,
+		TaskCheckInterval: asynqRests, DelayedTaskCheckInterval: 500 * time.Millisecond,
+		JanitorInterval: time.Hour, // nothing of ours is completed there
 		// Drain has waited, for as long as it may; what is left is put back at once.
 		ShutdownTimeout: time.Millisecond,
 		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
@@ -58,69 +59,135 @@ func (t *Tasks) serverConfig() asynq.Config {
 	}
 }
 
-// process runs what asynq brings. It returns nil when asynq need not bring it again.
+// process runs what asynq brings, in the slot that was taken for it. It returns nil when
+// asynq need not bring it again.
 func (t *Tasks) process(ctx context.Context, task *asynq.Task) error {
+	t.handling.Add(1)
+	defer t.handling.Add(-1)
+	<-t.link.passes
 	switch task.Type() {
 	case durableType:
-		if len(task.Payload()) == 8 {
-			return t.processDurable(int64(binary.BigEndian.Uint64(task.Payload())))
+		if ids := decodeIDs(task.Payload()); ids != nil {
+			queue, _ := asynq.GetQueueName(ctx)
+			return t.processDurable(queue, ids)
 		}
 	case ephemeralType:
+		defer t.slots.free(1)
 		return t.processEphemeral(ctx, task)
 	}
-	t.o.Log.Error("redis has something that is no task of ours: it is kept in the archive there", zap.String("type", task.Type()))
+	t.slots.free(1)
+	t.o.Log.Error("redis has something that is no task of ours: it is kept in the archive there", zap.String("kind", task.Type()))
 	return fmt.Errorf("tasks: this is no task of type %q: %w", task.Type(), asynq.SkipRetry)
 }
 
-func (t *Tasks) processDurable(id int64) error {
-	taken, err := t.claims.call(t.ctx, claim{id})
-	switch {
-	case err != nil:
-		return &errLater{err}
-	case taken == nil:
-		return nil // somebody else has it, or it has ended
-	case taken.claim == 0:
-		return &errEarly{time.Duration(max(0, taken.runMS-t.o.Clock().UnixMilli())) * time.Millisecond}
+// shareAfter is how long tasks that came together wait for slots here; then the rest is
+// for whichever process has one.
+const shareAfter = 200 * time.Millisecond
+
+// processDurable begins the tasks of some rows, the first in the slot that it has.
+func (t *Tasks) processDurable(queue string, ids []int64) error {
+	have := 1
+	late := time.NewTimer(shareAfter)
+	defer late.Stop()
+	for {
+		have += t.slots.more(len(ids) - have)
+		claims := make([]claim, min(have, len(ids)))
+		for i := range claims {
+			claims[i].id = ids[i]
+		}
+		taken, err := t.claims.call(t.ctx, claims...)
+		if err != nil {
+			t.slots.free(have)
+			return &errLater{err}
+		}
+		for _, row := range taken {
+			switch {
+			case row == nil: // somebody else has it, or it has ended
+			case row.claim == 0:
+				t.carrier.hand(delivery{id: row.id, queue: row.queue, runMS: row.runMS}) // it came too early
+			default:
+				t.begin(row)
+				have--
+			}
+		}
+		if ids = ids[len(claims):]; len(ids) == 0 {
+			t.slots.free(have)
+			return nil
+		}
+		if have > 0 {
+			continue
+		}
+		if !t.slots.until(late.C, t.gate.stopped) {
+			break
+		}
+		have = 1
 	}
-	t.runDurable(taken)
+	if err := t.carrier.deliverBundle(t.ctx, queue, ids); err != nil {
+		return &errLater{err}
+	}
 	return nil
 }
 
-// runDurable runs the task of a row that this process has taken, and writes its end.
-func (t *Tasks) runDurable(taken *row) {
+// begin runs the task of a row that this process has taken, in a slot of the caller's.
+func (t *Tasks) begin(taken *row) {
 	ctx, stop := context.WithCancelCause(t.ctx)
-	defer stop(nil)
 	r := &run{id: taken.id, claim: taken.claim, name: taken.name, queue: taken.queue, key: durableID(taken.id), stop: stop}
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		stop(nil)
+		t.slots.free(1)
+		return // its lease will be over
+	}
 	t.running[r.id] = r
-	t.mu.Unlock()
-	defer func() {
-		t.mu.Lock()
-		if t.running[r.id] == r {
-			delete(t.running, r.id)
-		}
-		t.mu.Unlock()
-	}()
+	t.runs.Go(func() {
+		defer stop(nil)
+		defer t.forget(r)
+		t.runDurable(ctx, r, taken)
+	})
+}
+
+func (t *Tasks) forget(r *run) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.running[r.id] == r {
+		delete(t.running, r.id)
+	}
+}
+
+// maxUnwritten is how many runs may have ended whose ends wait for SQL: the next keeps
+// its slot until there is room.
+const maxUnwritten = 1024
+
+// runDurable runs a task and writes its end, for which it needs no slot any more.
+func (t *Tasks) runDurable(ctx context.Context, r *run, taken *row) {
 	e := ending{row: taken}
 	var body func(*Call) ([]byte, error)
 	err := fmt.Errorf("there is no task %q in this version of the daemon", taken.name)
 	if def := t.define(taken.name); def != nil {
 		body, err = def.Bind(taken.args)
 	}
-	if err != nil {
-		e.state, e.problem = Archived, err.Error()
-		t.finish(r, e)
-		return
+	var result []byte
+	broken := err != nil
+	if !broken {
+		result, err = t.call(ctx, body, &Call{
+			Parts: t.o.Parts, ID: r.key, Name: r.name, Attempt: int(taken.attempts), Tasks: t,
+		}, r.queue, taken.runMS, time.Duration(taken.timeoutMS)*time.Millisecond)
 	}
-	result, err := t.call(ctx, body, &Call{
-		Parts: t.o.Parts, ID: r.key, Name: r.name, Attempt: int(taken.attempts), Tasks: t,
-	}, r.queue, taken.runMS, time.Duration(taken.timeoutMS)*time.Millisecond)
+	select {
+	case t.unwritten <- struct{}{}:
+		defer func() { <-t.unwritten }()
+	case <-t.ctx.Done():
+	}
+	t.slots.free(1)
 	switch {
 	case r.fateIs(errHandBack) || r.fateIs(errLost):
 		return // its row is somebody else's
 	case err == nil:
 		e.state, e.result = Done, result
-	case taken.failures >= taken.retries || errors.Is(err, ErrGiveUp):
+	case broken:
+		e.state, e.problem = Archived, err.Error()
+	case taken.failures >= taken.retries || errors.Is(err, ErrGiveUp) || errors.Is(err, errStray):
 		e.state, e.problem, e.failed = Archived, err.Error(), true
 	default:
 		e.state, e.problem, e.failed = Waiting, err.Error(), true
@@ -152,11 +219,6 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 		t.o.Log.Error("a task cannot be run: it is kept in redis' archive", zap.String("task", id), zap.String("name", e.Name), zap.Error(err))
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
-	if gone, err := t.revokedEphemeral(t.ctx, ID(id)); err != nil {
-		return &errLater{err}
-	} else if gone {
-		return asynq.RevokeTask
-	}
 	ctx, stop := context.WithCancelCause(t.ctx)
 	defer stop(nil)
 	r := &run{name: e.Name, key: ID(id), stop: stop}
@@ -168,6 +230,14 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 		delete(t.ephemeral, id)
 		t.mu.Unlock()
 	}()
+	// After it can be found by who revokes it.
+	if gone, err := t.revokedEphemeral(t.ctx, ID(id)); err != nil {
+		return &errLater{err}
+	} else if gone {
+		return asynq.RevokeTask
+	}
+	// asynq takes a worker for dead that Redis has not heard of: then it is another's.
+	defer context.AfterFunc(carried, func() { r.end(errLost) })()
 	queue, _ := asynq.GetQueueName(carried)
 	_, err = t.call(ctx, body, &Call{Parts: t.o.Parts, ID: r.key, Name: e.Name, Attempt: failures + 1, Tasks: t}, queue, e.RunMS, time.Duration(e.TimeoutMS)*time.Millisecond)
 	return t.endEphemeral(r, &e, failures, err)
@@ -175,22 +245,27 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 
 // endEphemeral tells asynq what has become of an ephemeral task.
 func (t *Tasks) endEphemeral(r *run, e *envelope, failures int, err error) error {
+	stats := t.statsOf(r.name)
 	switch {
 	case r.fateIs(errRevoked):
 		t.counts.revoked.Add(1)
+		stats.revoked.Add(1)
 		return asynq.RevokeTask
 	case err == nil:
 		t.counts.done.Add(1)
+		stats.done.Add(1)
 		return nil
-	case r.fateIs(errHandBack):
+	case r.fateIs(errHandBack) || r.fateIs(errLost) || t.ctx.Err() != nil:
 		return &errLater{err}
-	case errors.Is(err, ErrGiveUp) || failures >= e.Retries:
+	case errors.Is(err, ErrGiveUp) || errors.Is(err, errStray) || failures >= e.Retries:
 		t.counts.failed.Add(1)
 		t.counts.archived.Add(1)
+		stats.archived.Add(1)
 		t.o.Log.Error("task given up: it is kept in redis' archive", zap.String("task", string(r.key)), zap.String("name", r.name), zap.Error(err))
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
 	t.counts.failed.Add(1)
+	stats.failed.Add(1)
 	return &errFailed{err.Error(), (&row{backoffMS: e.BackoffMS}).backoff(int64(failures) + 1)}
 }
 

@@ -128,7 +128,7 @@ func (s *Server) runClock(last time.Time) {
 
 // crashed is called when a command has panicked: the data that it leaves behind cannot be trusted. An empty server takes its place.
 func (s *Server) crashed(old *instance, command string, v any, stack []byte) {
-	s.log.Error("the embedded redis has crashed: an empty one takes its place", zap.String("command", command), zap.Any("panic", v), zap.ByteString("stack", stack))
+	s.log.Error("the embedded redis has crashed: an empty one takes its place", zap.String("redis_command", command), zap.Any("panic", v), zap.ByteString("stack", stack))
 	old.unlock(stack)
 	s.mu.Lock()
 	if s.now == old && !s.closed {
