@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"internal/imports":    {},
 	"internal/dashboards": {"internal/metrics"},
 
-	"internal/tasks":         {"internal/commit", "internal/future", "internal/game", "internal/players", "internal/store", "wire"},
+	"internal/tasks":         {"internal/commit", "internal/future", "internal/game", "internal/histogram", "internal/players", "internal/store", "wire"},
 	"internal/tasks/reward":  {"internal/future", "internal/game", "internal/tasks"},
 	"internal/tasks/catalog": {"internal/tasks", "internal/tasks/"},
 

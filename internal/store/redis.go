@@ -75,6 +75,7 @@ type Redis struct {
 	health  *Health
 	lane    *lane
 	client  redis.UniversalClient
+	within  bool   // it is in this process
 	moved   func() // a server was lost: look where its keys are now; nil unless it is a cluster
 }
 
@@ -102,7 +103,7 @@ func OpenRedis(o RedisOptions) (*Redis, error) {
 	case place.form != inProcess && o.Dial != nil:
 		return nil, errors.New("store: redis URL: Dial is for embedded and nothing else")
 	}
-	r := &Redis{timeout: o.Timeout, health: o.Health, lane: newLane(o.PoolSize, o.Queue)}
+	r := &Redis{timeout: o.Timeout, health: o.Health, lane: newLane(o.PoolSize, o.Queue), within: place.form == inProcess}
 	r.connect(o, place)
 	return r, nil
 }
@@ -184,6 +185,9 @@ func (r *Redis) BatchContext(ctx context.Context, cmds ...Command) ([]Reply, err
 
 // Client is the client underneath, with none of the bounds, checks and promises of Redis. For package tasks only. Any goroutine.
 func (r *Redis) Client() redis.UniversalClient { return r.client }
+
+// InProcess tells whether it is the Redis in this process, which no other process can use. Any goroutine.
+func (r *Redis) InProcess() bool { return r.within }
 
 // Ping asks the server for an answer, bounded by ctx and Timeout. It does not tell Health: for Health.Watch. In a cluster it asks one
 // node. Any goroutine but a loop's.

@@ -102,7 +102,7 @@ func ceilMS(at time.Time) int64 { return at.Add(time.Millisecond - 1).UnixMilli(
 
 // rows are what a task writes.
 func (t *Tasks) rows(r *row, o options) []commit.Row {
-	rows := []commit.Row{r.insert()}
+	rows := []commit.Row{r.insert(t.handGrace())}
 	if o.unique != "" {
 		rows = append(rows, commit.Row{Op: commit.Insert, Table: keysTable, Values: []any{o.unique, r.id, t.o.Clock().Add(o.window).UnixMilli()}})
 	}
@@ -144,6 +144,7 @@ const deleteOverKey = `DELETE FROM tasks_keys WHERE unique_key = ? AND until_ms 
 // committed is told of each row that was stored, on whatever goroutine knows it.
 func (t *Tasks) committed(r *row) {
 	t.counts.applied.Add(1)
+	t.statsOf(r.name).applied.Add(1)
 	t.carrier.hand(delivery{id: r.id, queue: r.queue, runMS: r.runMS})
 }
 
@@ -200,7 +201,7 @@ func ApplyEphemeral[R any](t *Tasks, task Ephemeral[R], list ...Option) *future.
 		return future.Failed[ID](err)
 	}
 	out := future.New[ID]()
-	if !t.carrier.enqueueEphemeral(payload, o, out) {
+	if !t.carrier.enqueueEphemeral(ephemeralDelivery{task.def.Name, payload, o, out}) {
 		out.Fail(&wire.Error{Code: wire.ResourceExhausted, Message: "too many tasks wait to be handed to redis", RetryAfter: time.Second})
 	}
 	return out
@@ -216,9 +217,6 @@ func ephemeralOptions(id string, o options) []asynq.Option {
 	}
 	if !o.at.IsZero() {
 		list = append(list, asynq.ProcessAt(ceilSecond(o.at)))
-	}
-	if o.unique != "" {
-		list = append(list, asynq.Unique(o.window))
 	}
 	return list
 }

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// maxBatch is how many rows one statement of a batch has.
+// maxBatch is how many rows a batch has before no more are taken into it; what one
+// caller asks for stays together.
 const maxBatch = 128
 
 // batcher collects what many runs ask of SQL, so that all that wait are one
@@ -19,12 +20,12 @@ type batcher[In, Out any] struct {
 }
 
 type asked[In, Out any] struct {
-	in     In
+	in     []In
 	answer chan<- answered[Out] // with room for one
 }
 
 type answered[Out any] struct {
-	out Out
+	out []Out
 	err error
 }
 
@@ -32,21 +33,22 @@ func newBatcher[In, Out any](t *Tasks, what string, do func(context.Context, []I
 	return &batcher[In, Out]{tasks: t, what: what, do: do, ask: make(chan asked[In, Out])}
 }
 
-// call waits for the answer to in, or for ctx. Any goroutine.
-func (b *batcher[In, Out]) call(ctx context.Context, in In) (out Out, err error) {
+// call waits for the answers to in, which are at most maxBatch, or for ctx. Any
+// goroutine.
+func (b *batcher[In, Out]) call(ctx context.Context, in ...In) (out []Out, err error) {
 	answer := make(chan answered[Out], 1)
 	select {
 	case b.ask <- asked[In, Out]{in, answer}:
 	case <-ctx.Done():
-		return out, fmt.Errorf("%s: %w", b.what, ctx.Err())
+		return nil, fmt.Errorf("%s: %w", b.what, ctx.Err())
 	case <-b.tasks.ctx.Done():
-		return out, errClosed
+		return nil, errClosed
 	}
 	select { // it is under way now, and bounded by SQL's own time
 	case a := <-answer:
 		return a.out, a.err
 	case <-b.tasks.ctx.Done():
-		return out, errClosed
+		return nil, errClosed
 	}
 }
 
@@ -54,32 +56,31 @@ func (b *batcher[In, Out]) call(ctx context.Context, in In) (out Out, err error)
 func (b *batcher[In, Out]) run() {
 	for {
 		var batch []asked[In, Out]
+		var in []In
 		select {
 		case a := <-b.ask:
-			batch = append(batch, a)
+			batch, in = append(batch, a), append(in, a.in...)
 		case <-b.tasks.ctx.Done():
 			return
 		}
 	more:
-		for len(batch) < maxBatch {
+		for len(in) < maxBatch {
 			select {
 			case a := <-b.ask:
-				batch = append(batch, a)
+				batch, in = append(batch, a), append(in, a.in...)
 			default:
 				break more
 			}
 		}
-		in := make([]In, len(batch))
-		for i, a := range batch {
-			in[i] = a.in
-		}
 		out, err := b.do(b.tasks.ctx, in)
-		for i, a := range batch {
+		for _, a := range batch {
 			if err != nil {
 				a.answer <- answered[Out]{err: err}
 				continue
 			}
-			a.answer <- answered[Out]{out: out[i]}
+			n := len(a.in)
+			a.answer <- answered[Out]{out: out[:n:n]}
+			out = out[n:]
 		}
 	}
 }

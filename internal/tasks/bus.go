@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"crypto/rand"
+	"sync"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -20,12 +21,14 @@ const (
 	kindRevoke = "revoke" // Task is to stop
 	kindPush   = "push"   // Player is to be notified, if online
 	kindMail   = "mail"   // Player has a mail
+	kindFilled = "filled" // Queue may have something to run
 )
 
 // message is one of them.
 type message struct {
 	Kind   string `msgpack:"k"`
 	Task   string `msgpack:"t,omitempty"`
+	Queue  string `msgpack:"q,omitempty"`
 	Player uint64 `msgpack:"u,omitempty"`
 	Method string `msgpack:"m,omitempty"`
 	Body   []byte `msgpack:"b,omitempty"` // params, a MessagePack array; or a mail
@@ -47,10 +50,44 @@ type bus struct {
 	// immutable after newBus
 	tasks *Tasks
 	self  string
+	alone bool // there are no other processes: Redis is not used
 	out   chan message
+
+	// any goroutine
+	mu      sync.Mutex      // guards filling
+	filling map[string]bool // queues that others were told of lately; true: and are to be again
 }
 
-func newBus(t *Tasks) *bus { return &bus{t, rand.Text(), make(chan message, busQueue)} }
+func newBus(t *Tasks, alone bool) *bus {
+	return &bus{tasks: t, self: rand.Text(), alone: alone, out: make(chan message, busQueue), filling: make(map[string]bool)}
+}
+
+// fillEvery is how often others are told at most that a queue has something.
+const fillEvery = 10 * time.Millisecond
+
+// filled tells the other processes that a queue may have something. Any goroutine.
+func (b *bus) filled(queue string) {
+	if b.alone {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, lately := b.filling[queue]; lately {
+		b.filling[queue] = true
+		return
+	}
+	b.filling[queue] = false
+	b.publish(message{Kind: kindFilled, Queue: queue, From: b.self})
+	time.AfterFunc(fillEvery, func() {
+		b.mu.Lock()
+		again := b.filling[queue]
+		delete(b.filling, queue)
+		b.mu.Unlock()
+		if again {
+			b.filled(queue)
+		}
+	})
+}
 
 // publish tells all processes, this one included. Any goroutine.
 func (b *bus) publish(m message) {
@@ -89,6 +126,16 @@ func (t *Tasks) TellMail(uid uint64, m game.Mail) {
 // run carries messages until Close.
 func (b *bus) run() {
 	t := b.tasks
+	if b.alone {
+		for {
+			select {
+			case m := <-b.out:
+				b.do(m)
+			case <-t.ctx.Done():
+				return
+			}
+		}
+	}
 	client := t.o.Redis.Client()
 	sub := client.Subscribe(t.ctx, busChannel) // connects when it can, and again when it has to
 	defer sub.Close()
@@ -139,8 +186,15 @@ func (b *bus) receive(data []byte) {
 		b.tasks.o.Log.Debug("a message of another process cannot be read", zap.Error(err))
 		return
 	}
+	b.do(m)
+}
+
+// do does what a message says.
+func (b *bus) do(m message) {
 	h := b.tasks.o.Bus
 	switch {
+	case m.Kind == kindFilled && m.From != b.self:
+		b.tasks.gate.may(m.Queue)
 	case m.Kind == kindRevoke:
 		b.tasks.stopRun(ID(m.Task))
 	case m.Kind == kindPush && h.Push != nil:

@@ -6,122 +6,235 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"gameserverd/internal/storetest"
 )
 
-// crash ends a process as kill -9 does, as far as SQL can see: nothing of it is written
-// any more.
-func (pr *process) crash() {
-	pr.once.Do(func() {
-		pr.cancel()
-		pr.closeStores()
-	})
-}
-
-// rounds are how many seeds the test of faults has: TASKS_SEEDS, or one.
+// rounds are how many seeds the test of faults has: TASKS_SEEDS, or few.
 func rounds() int {
 	n, err := strconv.Atoi(os.Getenv("TASKS_SEEDS"))
 	if err != nil {
-		return 1
+		return 2
 	}
 	return n
 }
 
 // Whatever is killed, stalled or emptied, and whenever: each task whose row was committed
-// runs, and ends as it should.
+// has exactly one effect, and ends as it should. Workers are processes, and die by
+// kill -9.
 func TestNothingIsLostWhateverFails(t *testing.T) {
 	t.Parallel()
-	for range rounds() {
-		rng := seeded(t)
-		t.Run("faults", func(t *testing.T) { faultRound(t, rng) })
+	f := &faults{t: t, sql: storetest.MariaDBAlone(t), redis: storetest.RedisAlone(t)}
+	f.p = onServers(t, f.sql, f.redis).withEffects()
+	f.applier = f.p.begin(0, func(o *Options) { o.Lease, o.Definitions = childLease, effects() })
+	for n := range rounds() {
+		f.rng = seeded(t)
+		if t.Run(fmt.Sprint("round", n), func(t *testing.T) { f.round(t) }); t.Failed() {
+			break
+		}
 	}
 }
 
-func faultRound(t *testing.T, rng *rand.Rand) {
-	sql, redis := storetest.MariaDBAlone(t), storetest.RedisAlone(t)
-	p := onServers(t, sql, redis)
-	quick := func(o *Options) { o.Lease = 2 * time.Second }
-	all := []*process{p.begin(0, quick), p.begin(4, quick), p.begin(4, quick)}
-	var receipts []*Receipt[string]
-	var names []string
-	apply := func(n int) {
-		for range n {
-			pr := all[0]
-			name := fmt.Sprintf("task %d", len(receipts))
-			task := of(pr, "test.double", name)
-			if rng.IntN(5) == 0 {
-				name = strconv.Itoa(10_000 + len(receipts)) // fails for ever, without these retries
-				task = of(pr, "test.fail", name)
-			}
-			r, err := Apply(pr.Tasks, task, In(time.Duration(rng.IntN(1500))*time.Millisecond), Retries(1, 100*time.Millisecond), Keep(time.Hour))
-			if err != nil {
-				t.Fatal(err)
-			}
-			receipts, names = append(receipts, r), append(names, name)
-		}
-	}
-	pause := func() {
-		timer := time.NewTimer(time.Duration(rng.IntN(800)) * time.Millisecond)
-		<-timer.C
-	}
-	for range 6 {
-		apply(15)
-		pause()
-		switch fault := rng.IntN(6); fault {
+const childLease = 2 * time.Second
+
+// faults are the servers and processes of the test.
+type faults struct {
+	t          testing.TB
+	sql, redis *storetest.Server
+	p          *place
+	applier    *process
+	rng        *rand.Rand
+	workers    [2]*child
+}
+
+// applied is a task of a round.
+type applied struct {
+	receipt  *Receipt[struct{}]
+	hopeless bool
+}
+
+func (f *faults) start(i int) {
+	f.workers[i] = startChild(f.t, childOptions{DSN: f.sql.DSN, Redis: f.redis.URL, Lease: childLease, Concurrency: 1 + f.rng.IntN(6)})
+}
+
+func (f *faults) pause(upTo time.Duration) {
+	timer := time.NewTimer(time.Duration(f.rng.Int64N(int64(upTo))))
+	<-timer.C
+}
+
+func (f *faults) apply(n int) (list []applied) {
+	for range n {
+		name, retries := "test.effect", 50
+		switch f.rng.IntN(8) {
 		case 0:
-			t.Log("redis is killed, and comes back empty")
-			redis.Kill()
-			pause()
-			redis.Start()
+			name, retries = "test.hopeless", 1
 		case 1:
-			t.Log("redis stalls")
-			redis.Stall()
-			pause()
-			redis.Resume()
-		case 2:
-			t.Log("mariadb is killed")
-			sql.Kill()
-			pause()
-			sql.Start()
-		case 3:
-			t.Log("mariadb stalls")
-			sql.Stall()
-			pause()
-			sql.Resume()
-		default:
-			i := 1 + rng.IntN(2)
-			t.Logf("worker %d dies", i)
-			all[i].crash()
-			all[i] = p.begin(4, quick)
+			name = "test.parent"
 		}
+		queue := []string{"default", "low"}[f.rng.IntN(2)]
+		in := time.Duration(max(0, f.rng.IntN(1500)-500)) * time.Millisecond
+		task := Make[struct{}](f.applier.define(name), fmt.Sprint(f.rng.IntN(60)))
+		r, err := Apply(f.applier.Tasks, task, In(in), Queue(queue), Retries(retries, 50*time.Millisecond), Keep(time.Hour))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		list = append(list, applied{r, name == "test.hopeless"})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	return list
+}
+
+// fault does one harm, and makes good what is not another process.
+func (f *faults) fault(t *testing.T) {
+	i := f.rng.IntN(len(f.workers))
+	w := f.workers[i]
+	switch f.rng.IntN(9) {
+	case 0:
+		t.Log("redis is killed, and comes back empty")
+		f.redis.Kill()
+		f.pause(800 * time.Millisecond)
+		f.redis.Start()
+	case 1:
+		t.Log("redis stalls")
+		f.redis.Stall()
+		f.pause(1500 * time.Millisecond)
+		f.redis.Resume()
+	case 2:
+		t.Log("redis is emptied")
+		f.applier.redis.Client().FlushAll(limited(f.t))
+	case 3:
+		t.Log("mariadb is killed")
+		f.sql.Kill()
+		f.pause(800 * time.Millisecond)
+		f.sql.Start()
+	case 4:
+		t.Log("mariadb stalls")
+		f.sql.Stall()
+		f.pause(1500 * time.Millisecond)
+		f.sql.Resume()
+	case 5:
+		t.Logf("worker %d stands still for longer than its leases", i)
+		w.signal(syscall.SIGSTOP)
+		f.pause(5 * time.Second)
+		w.signal(syscall.SIGCONT)
+	case 6:
+		t.Logf("both workers die, and redis with them")
+		for i := range f.workers {
+			f.workers[i].kill()
+		}
+		f.redis.Kill()
+		f.redis.Start()
+		for i := range f.workers {
+			f.start(i)
+		}
+	default:
+		t.Logf("worker %d dies", i)
+		w.kill()
+		f.start(i)
+	}
+}
+
+func (f *faults) round(t *testing.T) {
+	for i := range f.workers {
+		f.start(i)
+	}
+	var all []applied
+	for range 4 {
+		all = append(all, f.apply(20)...)
+		f.pause(600 * time.Millisecond)
+		f.fault(t)
+	}
+	f.check(t, all)
+	for _, w := range f.workers {
+		w.kill()
+	}
+}
+
+// check waits for the end of all, and compares with what is promised.
+func (f *faults) check(t *testing.T, all []applied) {
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		for _, state := range []State{Waiting, Running} {
+			list, err := f.applier.List(limited(f.t), state, 20)
+			t.Logf("%v at %d: %+v, %v", state, time.Now().UnixMilli(), list, err)
+		}
+		t.Logf("%+v", f.applier.Depths())
+	}()
 	stored := 0
-	for i, r := range receipts {
-		if _, err := r.Stored().Wait(ctx); err != nil {
-			continue // SQL was away: it was refused, and may have run
+	for _, a := range all {
+		_, err := a.receipt.Stored().Wait(ctx)
+		if err != nil && !strings.Contains(err.Error(), "not known") {
+			continue // refused: it never runs
+		}
+		info, err := f.applier.Show(limited(t), a.receipt.ID)
+		if err != nil {
+			continue // its outcome was not known, and it is not there
 		}
 		stored++
-		want := Done
-		if names[i][0] != 't' {
-			want = Archived
+		want, effect := Done, int64(1)
+		if a.hopeless {
+			want, effect = Archived, 0
 		}
-		info := all[0].becomes(r.ID, want, time.Until(deadlineOf(ctx)))
-		if n := p.times(names[i]); n < 1 || want == Archived && info.Failures != 2 {
-			t.Errorf("%s: %d runs, %+v", names[i], n, info)
+		eventually(t, fmt.Sprintf("task %s is %v", a.receipt.ID, want), time.Until(deadlineOf(ctx)), func() bool {
+			info, err = f.applier.Show(ctx, a.receipt.ID)
+			return err == nil && info.state == want
+		})
+		n := f.p.count(f.applier.sql, countEffect, "task:"+string(a.receipt.ID))
+		if n != effect || a.hopeless && info.Failures != 2 {
+			t.Errorf("%d effects of %+v", n, info)
 		}
 	}
-	t.Logf("%d of %d tasks were stored", stored, len(receipts))
-	for i := len(all) - 1; i >= 0; i-- {
-		all[i].end()
+	// What a task has applied ends too; nothing is left, and nothing runs for ever.
+	eventually(t, "nothing waits or runs", time.Until(deadlineOf(ctx)), func() bool { return f.p.count(f.applier.sql, countOpen) == 0 })
+	parents := f.p.count(f.applier.sql, `SELECT COUNT(*) FROM tasks WHERE name = 'test.parent' AND state = 2`)
+	keys := f.p.count(f.applier.sql, `SELECT COUNT(*) FROM tasks_keys`)
+	effects := f.p.count(f.applier.sql, `SELECT COUNT(*) FROM effects`)
+	done := f.p.count(f.applier.sql, `SELECT COUNT(*) FROM tasks WHERE name <> 'test.hopeless' AND state = 2`)
+	// The children of parents are forgotten when they are done.
+	if keys < parents || effects != done+keys {
+		t.Errorf("%d parents have applied %d tasks; %d effects of %d tasks that are kept", parents, keys, effects, done)
 	}
+	t.Logf("%d of %d tasks were stored", stored, len(all))
 }
 
 func deadlineOf(ctx context.Context) time.Time {
 	d, _ := ctx.Deadline()
 	return d
+}
+
+// An ephemeral task has no retry, and its worker dies by kill -9: another worker runs it
+// all the same. (asynq alone archives it.)
+func TestEphemeralRunsAgainWhenItsWorkerIsKilled(t *testing.T) {
+	t.Parallel()
+	p := onServers(t, storetest.MariaDB(t), storetest.Redis(t)).withEffects()
+	o := childOptions{DSN: p.dsn, Redis: p.redis, Lost: 8 * time.Second, Concurrency: 2}
+	applier := p.begin(0, func(o *Options) { o.Definitions = effects() })
+	first := startChild(t, o)
+	id := wait(t, ApplyEphemeral(applier.Tasks, MakeEphemeral[struct{}](applier.define("test.hang"), "h"), Retries(0, 0)))
+	begun := func(n int64) func() bool {
+		return func() bool { return p.count(applier.sql, countBegun, "h") >= n }
+	}
+	eventually(t, "it runs", 10*time.Second, begun(1))
+	first.kill()
+	at := time.Now()
+	startChild(t, o)
+	eventually(t, "it runs again", 30*time.Second, begun(2))
+	t.Logf("begun again after %v", time.Since(at))
+	if _, err := applier.Revoke(limited(t), id); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "it is revoked: redis has nothing of it", 10*time.Second, func() bool {
+		_, err := applier.inspector.GetTaskInfo("default", string(id))
+		return err != nil
+	})
+	if n := p.count(applier.sql, countBegun, "h"); n != 2 {
+		t.Errorf("begun %d times", n)
+	}
 }

@@ -22,8 +22,6 @@ import (
 	"gameserverd/internal/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
-
 // place is where the tasks of one or more processes are.
 type place struct {
 	t           testing.TB

@@ -39,8 +39,8 @@ func (s State) String() string {
 }
 
 // handGrace is how long after its time a task that nobody has taken is handed over
-// again: the queue in Redis may be long, or lost.
-const handGrace = 15 * time.Second
+// again, as long as a lease: the queue in Redis may be long, or lost.
+func (t *Tasks) handGrace() int64 { return t.o.Lease.Milliseconds() }
 
 // row is a task as SQL has it, without its end.
 type row struct {
@@ -80,9 +80,10 @@ func (i *ids) next(now time.Time) int64 {
 	return i.last>>countBits<<(ownBits+countBits) | i.own<<countBits | i.last&(1<<countBits-1)
 }
 
-func (r *row) insert() commit.Row {
+// insert is the row; grace is how long after its time it is looked at, in milliseconds.
+func (r *row) insert(grace int64) commit.Row {
 	return commit.Row{Op: commit.Insert, Table: tasksTable, Values: []any{
-		r.id, r.name, r.queue, r.args, int64(Waiting), r.runMS, r.runMS + handGrace.Milliseconds(), int64(0), int64(0),
+		r.id, r.name, r.queue, r.args, int64(Waiting), r.runMS, r.runMS + grace, int64(0), int64(0),
 		int64(0), int64(0), r.retries, r.backoffMS, r.timeoutMS, r.keepMS, r.createdMS, int64(0), []byte(nil), []byte(nil),
 	}}
 }

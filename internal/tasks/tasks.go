@@ -26,6 +26,8 @@ type Options struct {
 	Schedules   []Schedule
 	CatchUp     time.Duration // how late a tick that was missed still runs
 	Lease       time.Duration // after which a worker that says nothing is taken for dead; 0: 15 s
+	Lost        time.Duration // the same for ephemeral tasks, from 10 s to 30 s; 0: 30 s
+	Grace       time.Duration // how long a function may go on when its context has ended; 0: 30 s
 	Parts       *Parts
 	Log         *zap.Logger
 	Clock       func() time.Time
@@ -45,6 +47,11 @@ type Tasks struct {
 	client      *asynq.Client
 	inspector   *asynq.Inspector
 	carrier     *carrier
+	gate        *gate
+	link        *link
+	slots       slots         // full when as many tasks run as may
+	unwritten   chan struct{} // full when as many ends wait to be written as may
+	stats       map[string]*taskCounts
 	claims      *batcher[claim, *row]
 	ends        *batcher[ending, State]
 	bus         *bus
@@ -55,11 +62,16 @@ type Tasks struct {
 	started atomic.Bool
 
 	// any goroutine
-	mu        sync.Mutex
+	mu        sync.Mutex      // guards running, ephemeral and closed
 	running   map[int64]*run  // by the task's row
 	ephemeral map[string]*run // by the task's id
-	stopOnce  sync.Once       // of Stop
-	stopped   chan struct{}   // closed when Stop has ended
+	closed    bool            // no run begins any more
+	runs      sync.WaitGroup  // of durable tasks
+	handling  atomic.Int64    // what asynq has brought and was not begun yet, or not answered
+	strays    atomic.Int64    // functions whose runs were given up and that have not returned
+	depths    depthsCache
+	stopOnce  sync.Once     // of Stop
+	stopped   chan struct{} // closed when Stop has ended
 	counts    counts
 	schedules atomic.Pointer[[]Schedule]
 	nudge     chan struct{} // wakes the reconciler
@@ -69,19 +81,20 @@ type Tasks struct {
 }
 
 type counts struct {
-	applied, handed, done, failed, archived, revoked, lost atomic.Int64
+	applied, handed, done, failed, archived, revoked, lost, strayed atomic.Int64
 }
 
 // Counters are what has happened since New. Any goroutine.
 type Counters struct {
 	Applied, Handed, Done, Failed, Archived, Revoked int64
 	Lost                                             int64 // runs whose worker was taken for dead
+	Strayed                                          int64 // runs that were given up because their function did not stop
 }
 
 // Counters returns the counters. They are not all of one moment. Any goroutine.
 func (t *Tasks) Counters() Counters {
 	c := &t.counts
-	return Counters{c.applied.Load(), c.handed.Load(), c.done.Load(), c.failed.Load(), c.archived.Load(), c.revoked.Load(), c.lost.Load()}
+	return Counters{c.applied.Load(), c.handed.Load(), c.done.Load(), c.failed.Load(), c.archived.Load(), c.revoked.Load(), c.lost.Load(), c.strayed.Load()}
 }
 
 // Running is how many tasks run in this process. Any goroutine.
@@ -93,12 +106,13 @@ func (t *Tasks) Running() int {
 
 // New makes Tasks that can apply; nothing is connected and nothing runs yet.
 func New(o Options) (*Tasks, error) {
-	if o.Lease == 0 {
-		o.Lease = defaultLease
-	}
+	orElse(&o.Lease, defaultLease)
+	orElse(&o.Lost, asynqLease)
+	orElse(&o.Grace, defaultGrace)
 	t := &Tasks{
 		o: o, definitions: make(map[string]*Definition), running: make(map[int64]*run), ephemeral: make(map[string]*run),
-		stopped: make(chan struct{}), nudge: make(chan struct{}, 1),
+		stopped: make(chan struct{}), nudge: make(chan struct{}, 1), stats: newStats(o.Definitions),
+		slots: make(slots, o.Concurrency), unwritten: make(chan struct{}, maxUnwritten),
 	}
 	for _, d := range o.Definitions {
 		if t.definitions[d.Name] != nil {
@@ -111,13 +125,14 @@ func New(o Options) (*Tasks, error) {
 	}
 	t.schedules.Store(&o.Schedules)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	client := o.Redis.Client()
-	t.client = asynq.NewClientFromRedisClient(client)
-	t.inspector = asynq.NewInspectorFromRedisClient(client)
+	t.bus = newBus(t, o.Redis.InProcess())
+	t.gate = newGate(o.Queues, o.Redis.InProcess())
+	t.link = newLink(o.Redis.Client(), t.gate, t.slots, t.bus.filled)
+	t.client = asynq.NewClientFromRedisClient(t.link)
+	t.inspector = asynq.NewInspectorFromRedisClient(o.Redis.Client())
 	t.claims = newBatcher(t, "claim", t.takeRows)
 	t.ends = newBatcher(t, "end", t.endRows)
 	t.carrier = newCarrier(t)
-	t.bus = newBus(t)
 	t.ids = newIDs()
 	return t, nil
 }
@@ -137,18 +152,31 @@ func (t *Tasks) Start() error {
 	t.loops.Go(t.claims.run)
 	t.loops.Go(t.ends.run)
 	t.loops.Go(t.renewLeases)
-	t.server = asynq.NewServerFromRedisClient(t.o.Redis.Client(), t.serverConfig())
+	t.server = asynq.NewServerFromRedisClient(t.link, t.serverConfig())
 	if err := t.server.Start(asynq.HandlerFunc(t.process)); err != nil {
 		return fmt.Errorf("tasks: %w", err)
 	}
 	return nil
 }
 
-// Stop takes no more work; what runs goes on. It may block for half a second. Any
-// goroutine but a loop's.
+func orElse(d *time.Duration, otherwise time.Duration) {
+	if *d == 0 {
+		*d = otherwise
+	}
+}
+
+// stopTime bounds the wait for asynq to begin what it has got.
+const stopTime = time.Second
+
+// Stop takes no more work; what runs goes on. It may block until Redis has answered a
+// question that was on its way. Any goroutine but a loop's.
 func (t *Tasks) Stop() {
 	t.stopOnce.Do(func() {
+		t.gate.stop()
 		if t.server != nil {
+			taken, cancel := context.WithTimeout(t.ctx, stopTime)
+			t.link.awaitTaken(taken)
+			cancel()
 			t.server.Stop()
 		}
 		close(t.stopped)
@@ -176,10 +204,14 @@ func (t *Tasks) Close(ctx context.Context) error {
 		cancel()
 		t.Drain(over)
 	}
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
 	t.cancel()
 	ended := make(chan struct{})
 	go func() {
 		t.loops.Wait()
+		t.runs.Wait()
 		close(ended)
 	}()
 	select {
