@@ -126,7 +126,7 @@ func FuzzBus(f *testing.F) {
 	f.Add([]byte{0x81, 0xa1, 'k', 0xc0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		done := 0
-		b := &bus{self: "self", tasks: &Tasks{running: map[int64]*run{}, ephemeral: map[string]*run{}, o: Options{Log: zap.NewNop(), Bus: BusHandler{
+		b := &bus{self: "self", tasks: &Tasks{gate: newGate(nil, true), running: map[int64]*run{}, ephemeral: map[string]*run{}, o: Options{Log: zap.NewNop(), Bus: BusHandler{
 			Push: func(_ uint64, method string, params []any) {
 				done++
 				if _, err := wire.AppendAny(nil, params); err != nil {
