@@ -17,6 +17,9 @@ type Family struct {
 	Help   string // what it counts, for people
 	Kind   Kind
 	Labels []string // each with few values, and none that a client can choose
+
+	index  int       // in Families
+	bounds [2]bounds // of its classes as text; by whether it is for OpenMetrics
 }
 
 // What is measured. A label's values come from the code or the configuration:
@@ -96,6 +99,7 @@ var (
 	QueueDepth  = gauge("queue_depth", "Tasks in a queue of Redis, by state: waiting, active, later.", "queue", "state")
 	QueueOldest = gauge("queue_oldest_seconds", "How long the first of a queue has waited.", "queue")
 
+	Scrapes      = counter("scrapes_total", "Times that /metrics was asked for, by result: ok, or refused since too many did at once.", "result")
 	PushBuffered = gauge("push_buffered_bytes", "What waits to be sent to InfluxDB.")
 	PushSent     = counter("push_total", "Batches for InfluxDB, by result: ok, failed, dropped.", "result")
 	Spans        = counter("spans_total", "Spans, by result: sent, failed, dropped; limited: calls not traced since tracing.max_per_second were.", "result")
@@ -111,7 +115,8 @@ var families []*Family
 const prefix = "gameserverd_"
 
 func add(kind Kind, name, help string, labels []string) *Family {
-	f := &Family{Name: prefix + name, Help: help, Kind: kind, Labels: labels}
+	f := &Family{Name: prefix + name, Help: help, Kind: kind, Labels: labels, index: len(families)}
+	f.bounds = [2]bounds{f.textBounds(false), f.textBounds(true)}
 	families = append(families, f)
 	return f
 }

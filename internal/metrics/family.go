@@ -24,3 +24,18 @@ func (f *Family) Shown(v float64) float64 {
 	}
 	return v
 }
+
+// bounds are the upper bounds of a histogram's classes as they are written; the last
+// is +Inf. nil: no histogram.
+type bounds []string
+
+func (f *Family) textBounds(open bool) (list bounds) {
+	scale := f.Scale()
+	if scale == nil {
+		return nil
+	}
+	for _, bound := range scale.Bounds() {
+		list = append(list, string(appendValue(nil, f.Shown(float64(bound)), open)))
+	}
+	return append(list, "+Inf")
+}

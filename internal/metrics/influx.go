@@ -158,10 +158,9 @@ func (x *Influx) Run(ctx context.Context) {
 
 // gather puts what is measured now into the queue.
 func (x *Influx) gather() {
-	g := x.registry.take()
-	defer x.registry.give(g)
 	at := time.Now()
-	all, err := x.registry.gather(g)
+	g, err := x.registry.take()
+	defer x.registry.give(g)
 	if err != nil && x.odd.now() {
 		x.o.Log.Error("some metrics cannot be gathered", zap.Error(err))
 	}
@@ -169,12 +168,13 @@ func (x *Influx) gather() {
 	x.gathered = at
 	x.intervals.next()
 	x.lines.reset()
-	for _, f := range all {
+	for i := range g.batch.Len() {
+		s := g.batch.At(i)
+		x.encode(&s, at, since)
+	}
+	for _, f := range g.process {
 		for _, m := range f.GetMetric() {
-			x.encode(f, m, at, since)
-			if len(x.lines.buf) >= bodyBytes {
-				x.enqueue()
-			}
+			x.encodeOther(f, m, at)
 		}
 	}
 	x.enqueue()
@@ -200,27 +200,41 @@ func (x *Influx) enqueue() {
 	}
 }
 
-// encode writes the line of one series.
-func (x *Influx) encode(f *dto.MetricFamily, m *dto.Metric, at time.Time, since time.Duration) {
+// encode writes the line of a sample.
+func (x *Influx) encode(s *Sample, at time.Time, since time.Duration) {
+	f, l := s.Family, &x.lines
+	l.begin(f.Name)
+	for i, name := range f.Labels {
+		l.tag(name, s.Labels[i])
+	}
+	l.tag("instance", x.o.Instance)
+	if h := s.Histogram; h == nil {
+		l.field("value", s.Value)
+	} else {
+		l.field("count", float64(h.Count()))
+		l.field("sum", f.Shown(float64(h.Sum)))
+		if now := x.intervals.since(s); now.Count() > 0 && since > 0 {
+			l.field("p50", f.Shown(f.Scale().Quantile(&now, 0.5)))
+			l.field("p90", f.Shown(f.Scale().Quantile(&now, 0.9)))
+			l.field("p99", f.Shown(f.Scale().Quantile(&now, 0.99)))
+			l.field("rate", float64(now.Count())/since.Seconds())
+		}
+	}
+	x.end(at)
+}
+
+// encodeOther writes the line of what client_golang has gathered.
+func (x *Influx) encodeOther(f *dto.MetricFamily, m *dto.Metric, at time.Time) {
 	l := &x.lines
 	l.begin(f.GetName())
 	for _, p := range m.GetLabel() {
-		if p.GetName() != "instance" { // which would be there twice
-			l.tag(p.GetName(), p.GetValue())
-		}
+		l.tag(p.GetName(), p.GetValue())
 	}
 	l.tag("instance", x.o.Instance)
 	switch {
 	case m.Histogram != nil:
-		h := m.GetHistogram()
-		l.field("count", float64(h.GetSampleCount()))
-		l.field("sum", h.GetSampleSum())
-		if counts, n := x.intervals.since(f.GetName(), m); n > 0 && since > 0 {
-			l.field("p50", quantile(0.5, h.GetBucket(), counts, n))
-			l.field("p90", quantile(0.9, h.GetBucket(), counts, n))
-			l.field("p99", quantile(0.99, h.GetBucket(), counts, n))
-			l.field("rate", float64(n)/since.Seconds())
-		}
+		l.field("count", float64(m.GetHistogram().GetSampleCount()))
+		l.field("sum", m.GetHistogram().GetSampleSum())
 	case m.Summary != nil:
 		l.field("count", float64(m.GetSummary().GetSampleCount()))
 		l.field("sum", m.GetSummary().GetSampleSum())
@@ -230,7 +244,15 @@ func (x *Influx) encode(f *dto.MetricFamily, m *dto.Metric, at time.Time, since 
 	default:
 		l.field("value", m.GetCounter().GetValue()+m.GetGauge().GetValue()+m.GetUntyped().GetValue()) // the others are 0
 	}
-	l.end(at.UnixMilli())
+	x.end(at)
+}
+
+// end ends a line, and the body that has become long enough with it.
+func (x *Influx) end(at time.Time) {
+	x.lines.end(at.UnixMilli())
+	if len(x.lines.buf) >= bodyBytes {
+		x.enqueue()
+	}
 }
 
 // backOff is how long to wait after so many failures in a row: with jitter, so that

