@@ -39,6 +39,27 @@ func median(ctx context.Context, ping func(context.Context) error) (time.Duratio
 	return took[trips/2], nil
 }
 
+// reachable is a store that can be asked.
+type reachable interface {
+	Ping(ctx context.Context) error
+	Close(ctx context.Context) error
+}
+
+// reach opens a store and measures how long it takes to answer. end, never nil,
+// closes it again.
+func reach[S reachable](ctx context.Context, open func() (S, error)) (db S, took time.Duration, end func(), err error) {
+	if db, err = open(); err != nil {
+		return db, 0, func() {}, err
+	}
+	end = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		_ = db.Close(ctx) // nothing was written
+	}
+	took, err = median(ctx, db.Ping)
+	return db, took, end, err
+}
+
 func lookSQL(ctx context.Context, cfg *config.Config) (f SQLFacts) {
 	c := cfg.Store
 	f.Place, f.Flush = cfg.SQLPlace(), -1
@@ -50,17 +71,11 @@ func lookSQL(ctx context.Context, cfg *config.Config) (f SQLFacts) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	db, err := store.OpenSQL(store.SQLOptions{Driver: store.Driver(c.SQL.Driver), DSN: cfg.SQLDSN(), MaxOpen: 2, Timeout: c.Timeout})
-	if err != nil {
-		f.Err = err
-		return f
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
-		defer cancel()
-		_ = db.Close(ctx) // nothing was written
-	}()
-	if f.RoundTrip, f.Err = median(ctx, db.Ping); f.Err != nil {
+	db, took, end, err := reach(ctx, func() (*store.SQL, error) {
+		return store.OpenSQL(store.SQLOptions{Driver: store.Driver(c.SQL.Driver), DSN: cfg.SQLDSN(), MaxOpen: 2, Timeout: c.Timeout})
+	})
+	defer end()
+	if f.RoundTrip, f.Err = took, err; err != nil {
 		return f
 	}
 	if c.SQL.Driver == "mysql" {
@@ -116,17 +131,11 @@ func lookRedis(ctx context.Context, cfg *config.Config) (f RedisFacts) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	db, err := store.OpenRedis(store.RedisOptions{URL: c.Redis.URL, PoolSize: 2, Timeout: c.Timeout})
-	if err != nil {
-		f.Err = err
-		return f
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
-		defer cancel()
-		_ = db.Close(ctx) // nothing was written
-	}()
-	if f.RoundTrip, f.Err = median(ctx, db.Ping); f.Err != nil {
+	db, took, end, err := reach(ctx, func() (*store.Redis, error) {
+		return store.OpenRedis(store.RedisOptions{URL: c.Redis.URL, PoolSize: 2, Timeout: c.Timeout})
+	})
+	defer end()
+	if f.RoundTrip, f.Err = took, err; err != nil {
 		return f
 	}
 	reply, err := db.ExecuteContext(ctx, "INFO")
