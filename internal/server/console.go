@@ -65,7 +65,7 @@ func (s *Server) consolePlayer(ctx context.Context, uid uint64) (p console.Playe
 	if err != nil || !online {
 		return p, false, err
 	}
-	p = console.Player{Session: ctlSession(d.SessionInfo), RoomNames: d.Rooms, Calls: []console.PlayerCall{}, Asked: d.AskedFor}
+	p = console.Player{Session: console.NewSession(ctlSession(d.SessionInfo)), RoomNames: d.Rooms, Calls: []console.PlayerCall{}, Asked: d.AskedFor}
 	for _, c := range d.Calls {
 		p.Calls = append(p.Calls, console.PlayerCall{Method: c.Method, AgeMS: c.Age.Milliseconds()})
 	}
@@ -121,6 +121,7 @@ func (s *Server) callOnItsOwn(ctx context.Context, c console.Call) (a console.An
 		if _, err := conn.Login(ctx, token); err != nil {
 			return a, err
 		}
+		defer func() { _ = conn.Logout(ctx) }() // so that the player is offline when the answer is there
 	}
 	err = conn.Call(ctx, c.Method, &a.Result, c.Params...)
 	return a, err
