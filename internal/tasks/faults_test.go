@@ -91,7 +91,7 @@ func (f *faults) apply(n int) (list []applied) {
 func (f *faults) fault(t *testing.T) {
 	i := f.rng.IntN(len(f.workers))
 	w := f.workers[i]
-	switch f.rng.IntN(9) {
+	switch f.rng.IntN(10) {
 	case 0:
 		t.Log("redis is killed, and comes back empty")
 		f.redis.Kill()
@@ -130,11 +130,21 @@ func (f *faults) fault(t *testing.T) {
 		for i := range f.workers {
 			f.start(i)
 		}
+	case 7:
+		t.Logf("worker %d drains, with redis away: %v", i, f.rng.IntN(2) == 0 && f.stall())
+		w.end()
+		f.redis.Resume()
+		f.start(i)
 	default:
 		t.Logf("worker %d dies", i)
 		w.kill()
 		f.start(i)
 	}
+}
+
+func (f *faults) stall() bool {
+	f.redis.Stall()
+	return true
 }
 
 func (f *faults) round(t *testing.T) {

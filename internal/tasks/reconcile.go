@@ -172,6 +172,7 @@ func (t *Tasks) handAll() (handed int, err error) {
 // handAgain hands over what waits longer than it should: the longer it does, the less
 // often. What stands in a long queue in Redis is left there.
 func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
+	var heads map[string]int64 // nil: not asked for yet
 	for range maxLooks {
 		rows, err := t.o.SQL.FetchAllContext(t.ctx, selectLooks, now.UnixMilli())
 		if err != nil || len(rows) == 0 {
@@ -188,9 +189,10 @@ func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
 		if err := t.lookLater(list, now.UnixMilli(), now.UnixMilli()+min(waited, maxLookAfter.Milliseconds())); err != nil {
 			return err
 		}
-		heads, err := t.heads()
-		if err != nil {
-			return nil // Redis is away; the epoch, or the next look, brings it
+		if heads == nil {
+			if heads, err = t.heads(); err != nil {
+				return nil // Redis is away; the epoch, or the next look, brings it
+			}
 		}
 		byQueue := make(map[string][]int64)
 		for _, d := range list {

@@ -25,8 +25,8 @@ type Options struct {
 	Concurrency int            // tasks that run at once in this process
 	Schedules   []Schedule
 	CatchUp     time.Duration // how late a tick that was missed still runs
-	Lease       time.Duration // after which a worker that says nothing is taken for dead; 0: 15 s
-	Lost        time.Duration // the same for ephemeral tasks, from 10 s to 30 s; 0: 30 s
+	Lease       time.Duration // after which a worker that says nothing is taken for dead, and what nobody has begun is handed over anew; 0: 15 s
+	Lost        time.Duration // the same for ephemeral tasks, from 7 s to 30 s; 0: 30 s
 	Grace       time.Duration // how long a function may go on when its context has ended; 0: 30 s
 	Parts       *Parts
 	Log         *zap.Logger

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -147,6 +148,21 @@ func (t *Tasks) begin(taken *row) {
 	})
 }
 
+// bind finds the function of a task, with its arguments, which come from a store and may
+// be anything.
+func (t *Tasks) bind(name string, args []byte) (body func(*Call) ([]byte, error), err error) {
+	def := t.define(name)
+	if def == nil {
+		return nil, fmt.Errorf("there is no task %q in this version of the daemon", name)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("task %s: its arguments cannot be read: panic: %v\n%s", name, v, debug.Stack())
+		}
+	}()
+	return def.Bind(args)
+}
+
 func (t *Tasks) forget(r *run) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -162,11 +178,7 @@ const maxUnwritten = 1024
 // runDurable runs a task and writes its end, for which it needs no slot any more.
 func (t *Tasks) runDurable(ctx context.Context, r *run, taken *row) {
 	e := ending{row: taken}
-	var body func(*Call) ([]byte, error)
-	err := fmt.Errorf("there is no task %q in this version of the daemon", taken.name)
-	if def := t.define(taken.name); def != nil {
-		body, err = def.Bind(taken.args)
-	}
+	body, err := t.bind(taken.name, taken.args)
 	var result []byte
 	broken := err != nil
 	if !broken {
@@ -210,11 +222,7 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 	if wait := e.RunMS - t.o.Clock().UnixMilli(); wait > 0 {
 		return &errEarly{time.Duration(wait) * time.Millisecond}
 	}
-	var body func(*Call) ([]byte, error)
-	err = fmt.Errorf("there is no task %q in this version of the daemon", e.Name)
-	if def := t.define(e.Name); def != nil {
-		body, err = def.Bind(e.Args)
-	}
+	body, err := t.bind(e.Name, e.Args)
 	if err != nil {
 		t.o.Log.Error("a task cannot be run: it is kept in redis' archive", zap.String("task", id), zap.String("name", e.Name), zap.Error(err))
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
