@@ -64,6 +64,7 @@ var (
 	Online        = gauge("players_online", "Sessions that are logged in.")
 	Accepted      = counter("connections_accepted_total", "Connections that were accepted.")
 	Refused       = counter("connections_refused_total", "Connections that were refused or went wrong before their first message, by why.", "reason")
+	AcceptPaused  = counter("accept_paused_total", "Times that accepting stopped for a moment: no descriptors or no memory were left.")
 	Closed        = counter("connections_closed_total", "Sessions that the server has closed, by the code of sys.closing; gone: by the client.", "reason")
 	Handshakes    = gauge("tls_handshakes", "TLS handshakes under way.")
 	Received      = counter("received_bytes_total", "Bytes received from clients.")
@@ -96,6 +97,7 @@ var (
 	TaskTime    = durations("task_seconds", "How long runs of tasks took.", "task")
 	TasksMade   = counter("tasks_applied_total", "Tasks that this process has applied.", "task")
 	TasksNow    = gauge("tasks_running", "Tasks that run in this process.")
+	TaskStrays  = gauge("tasks_stray", "Functions of tasks that run on though their runs were given up: they do not heed their context.")
 	QueueDepth  = gauge("queue_depth", "Tasks in a queue of Redis, by state: waiting, active, later.", "queue", "state")
 	QueueOldest = gauge("queue_oldest_seconds", "How long the first of a queue has waited.", "queue")
 

@@ -89,6 +89,10 @@ func New(o Options) *Players {
 	return p
 }
 
+// Loaded is the number of players whose state is in memory on the loop with this
+// index in Options.Loops. Loop only, that one.
+func (p *Players) Loaded(loop int) int { return len(p.shards[loop].entries) }
+
 // Close waits until nothing is being read any more, or ctx ends. Any goroutine
 // but a loop's.
 func (p *Players) Close(ctx context.Context) error { return p.loader.close(ctx) }

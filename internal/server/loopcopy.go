@@ -15,6 +15,8 @@ type loopNumbers struct {
 	conns conn.Stats
 	loop  loop.Stats
 	hub   rpc.HubStats
+
+	players int // in memory
 }
 
 // loopCopy brings a loop's numbers to where they are summed. The loop writes one

@@ -61,6 +61,7 @@ func (s *Server) makeMetrics() (err error) {
 func (s *Server) copyLoop(i int, into *loopNumbers) {
 	into.conns, into.loop = s.sets[i].Stats(), s.loops[i].Stats()
 	s.numbers.hubs[i].Stats(&into.hub)
+	into.players = s.stores.players.Loaded(i)
 }
 
 // collectAll is a metrics.Collect: everything that is measured now. Any goroutine,
@@ -79,7 +80,7 @@ func (s *Server) collectAll(ctx context.Context, b *metrics.Batch) {
 	s.addConnections(b, &n.totals)
 	s.addMemory(b)
 	s.addStores(b)
-	s.addCommits(b)
+	s.addCommits(b, &n.totals)
 	s.addTasks(ctx, b)
 	s.addPush(b)
 }

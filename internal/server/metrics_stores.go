@@ -28,7 +28,7 @@ func (s *Server) addStores(b *metrics.Batch) {
 	}
 }
 
-func (s *Server) addCommits(b *metrics.Batch) {
+func (s *Server) addCommits(b *metrics.Batch, t *totals) {
 	n := s.stores.group.Stats()
 	b.Set(metrics.Commits, float64(n.Batches))
 	b.Histogram(metrics.CommitTime, &n.Time, nil)
@@ -39,9 +39,28 @@ func (s *Server) addCommits(b *metrics.Batch) {
 	b.Set(metrics.Changes, float64(n.LostRaces), "lost_race")
 	b.Set(metrics.Changes, float64(n.Abandoned), "abandoned")
 	b.Set(metrics.CommitAgain, float64(n.Retries))
+	b.Set(metrics.Players, float64(t.players))
 }
 
 func (s *Server) addTasks(ctx context.Context, b *metrics.Batch) {
+	all := s.tasks.Stats()
+	for i := range all.Tasks {
+		t := &all.Tasks[i]
+		for _, of := range []struct {
+			outcome string
+			runs    uint64
+		}{{"done", t.Done}, {"failed", t.Failed}, {"archived", t.Archived}, {"revoked", t.Revoked}, {"lost", t.Lost}} {
+			b.Set(metrics.TaskRuns, float64(of.runs), t.Name, of.outcome)
+		}
+		b.Histogram(metrics.TaskTime, &t.Time, nil, t.Name)
+		b.Set(metrics.TasksMade, float64(t.Applied), t.Name)
+	}
+	b.Set(metrics.TasksNow, float64(all.Running))
+	b.Set(metrics.TaskStrays, float64(all.Strays))
+	s.addQueues(ctx, b)
+}
+
+func (s *Server) addQueues(ctx context.Context, b *metrics.Batch) {
 	known, ok := s.numbers.depths.get(ctx)
 	for _, queue := range s.numbers.queues {
 		if !ok {

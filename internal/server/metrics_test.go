@@ -205,6 +205,29 @@ func TestMetricsAreWhatWasDone(t *testing.T) {
 	}
 }
 
+// TestEveryFamilyIsCollected: what the catalogue has is there from the start, but for
+// what needs somebody to send to, or a code or method that has come up.
+func TestEveryFamilyIsCollected(t *testing.T) {
+	later := []*metrics.Family{metrics.LoopSlow, metrics.StoreErrors, metrics.PushBuffered, metrics.PushSent, metrics.Spans, metrics.Connections}
+	s := start(t, measured(t), nil)
+	eventually(t, "it serves", func() bool { ok, _ := s.Ready(); return ok })
+	p := s.scrape()
+	for _, f := range metrics.Families() {
+		if len(p[f.Name].GetMetric()) == 0 && !slices.Contains(later, f) {
+			t.Errorf("there is no %s", f.Name)
+		}
+	}
+	series := p.series()
+	if same := slices.Compact(slices.Clone(series)); len(same) != len(series) {
+		t.Errorf("%d series are there more than once", len(series)-len(same))
+	}
+	s.raw("127.0.0.1").login(1)
+	eventually(t, "a player is counted", func() bool {
+		p := s.scrape()
+		return p.sum(metrics.Players) == 1 && p.sum(metrics.Connections, "tcp") == 1
+	})
+}
+
 // TestMetricsOfStrangers: ten thousand names of methods that there are not add no
 // series, and are one number.
 func TestMetricsOfStrangers(t *testing.T) {

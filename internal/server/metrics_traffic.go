@@ -19,6 +19,7 @@ type totals struct {
 	exemplary []bool              // by method: it has one
 
 	in, out, gone uint64 // bytes, and connections that clients ended
+	players       int    // in memory
 }
 
 // sum adds up what the loops last said. The memory is used again.
@@ -40,7 +41,7 @@ func (t *totals) sum(loops []*loopNumbers) {
 	}
 	clear(open)
 	t.hub = rpc.HubStats{Methods: t.hub.Methods, Open: open}
-	t.in, t.out, t.gone = 0, 0, 0
+	t.in, t.out, t.gone, t.players = 0, 0, 0, 0
 	for _, n := range loops {
 		t.add(n)
 	}
@@ -60,6 +61,7 @@ func (t *totals) add(n *loopNumbers) {
 	for carrier, count := range n.hub.Open {
 		t.hub.Open[carrier] += count
 	}
+	t.players += n.players
 	c := &n.conns
 	t.in, t.out = t.in+c.BytesIn, t.out+c.BytesOut
 	t.gone += c.Closed[conn.PeerClosed] + c.Closed[conn.Reset] + c.Closed[conn.Timeout] + c.Closed[conn.Broken]
@@ -168,6 +170,7 @@ func (s *Server) addConnections(b *metrics.Batch, t *totals) {
 		b.Set(metrics.Refused, float64(below.Ended[why]), why)
 	}
 	b.Set(metrics.Refused, float64(accepted.Refused), "crowd")
+	b.Set(metrics.AcceptPaused, float64(accepted.Failed))
 	closed := s.peers.Counters.Closed()
 	for _, code := range slices.Sorted(maps.Keys(closed)) {
 		b.Set(metrics.Closed, float64(closed[code]), code)
