@@ -27,6 +27,9 @@ func TestInvariantsLoopOnlyMethodsPanicOnOtherGoroutines(t *testing.T) {
 		"stop":          stop,
 		"Time":          func() { l.Time() },
 		"Monotonic":     func() { l.Monotonic() },
+		"Nanotime":      func() { l.Nanotime() },
+		"Recent":        func() { l.Recent() },
+		"Stats":         func() { l.Stats() },
 		"BeforeWait":    func() { l.BeforeWait(func() {}) },
 		"Enter":         func() { l.Enter(nil, 0) },
 	} {

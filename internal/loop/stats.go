@@ -77,9 +77,9 @@ func (l *Loop) Nanotime() int64 {
 // that comes in a row, event after event, is measured with one reading each; and nobody is charged with what a third has done
 // in between. Loop only.
 func (l *Loop) Recent() int64 {
+	l.assertLoop("Recent")
 	if l.pace.steps-l.record.readAt > 1 {
 		return l.Nanotime()
 	}
-	l.assertLoop("Recent")
 	return l.record.read
 }
