@@ -16,6 +16,7 @@ import (
 
 	"gameserverd/client"
 	"gameserverd/internal/config"
+	"gameserverd/wire"
 )
 
 // serialOf is the certificate that new connections are shown.
@@ -163,5 +164,55 @@ func TestCertificateFromCredentials(t *testing.T) {
 	s := start(t, cfg, nil)
 	if got, err := serialOf(s.Addrs()[0]); got != 9 || err != nil {
 		t.Errorf("%d, %v", got, err)
+	}
+}
+
+// A reload that changes no certificate lets clients resume their TLS sessions; one
+// that does makes them begin anew.
+func TestReloadKeepsTickets(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, 1, month)
+	cfg := tlsConfig(t, dir)
+	s := startWith(t, cfg, Options{certificateTicks: make(chan time.Time)})
+	cache := tls.NewLRUClientSessionCache(1)
+	resumes := func() bool {
+		t.Helper()
+		c, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache}}).DialContext(testContext(t), "tcp", s.Addrs()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		// The ticket comes with the first bytes behind the handshake.
+		ping := wire.AppendArray(wire.AppendRequest(wire.BeginFrame(nil), 1, "sys.ping"), 0)
+		wire.EndFrame(ping, 0)
+		if _, err := c.Write(ping); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		return c.(*tls.Conn).ConnectionState().DidResume
+	}
+	reload := func() {
+		t.Helper()
+		next := *cfg
+		next.Limits.MaxConnections--
+		if _, _, err := s.Reload(&next); err != nil {
+			t.Fatal(err)
+		}
+		cfg = &next
+	}
+	eventually(t, "it serves", func() bool { ok, _ := s.Ready(); return ok })
+	if resumes() || !resumes() {
+		t.Fatal("the second connection does not resume the first")
+	}
+	reload()
+	if !resumes() {
+		t.Error("a reload that changes something else has cost the session")
+	}
+	writeCertificate(t, dir, 2, month)
+	reload()
+	if resumes() || !resumes() {
+		t.Error("another certificate goes on with the session of the old one")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"gameserverd/internal/config"
+	"gameserverd/internal/transport"
 )
 
 // ErrDraining is the error of a reload while the daemon shuts down.
@@ -163,6 +164,9 @@ func (s *Server) putInForce(next *settings) bool {
 	defer s.reloads.apply.Unlock()
 	if s.state.Load() == draining {
 		return false
+	}
+	if old := s.settings.Load().transport.TLS; transport.Same(old, next.transport.TLS) {
+		next.transport.TLS = old
 	}
 	s.settings.Store(next)
 	s.tasks.SetSchedules(next.schedules)

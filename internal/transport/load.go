@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -8,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -121,4 +124,18 @@ func explainOpen(err error) error {
 		return fmt.Errorf("%w\nhint: a relative path is looked for in $CREDENTIALS_DIRECTORY and in the folder that the program is started in", err)
 	}
 	return err
+}
+
+// Same reports whether two configurations of LoadTLS were made of the same
+// certificate, key and roots. Then the one in force can stay, and with it the keys
+// of session tickets, so that clients need no whole handshake when they come back.
+// Any goroutine.
+func Same(a, b *tls.Config) bool {
+	if a == nil || b == nil || len(a.Certificates) != 1 || len(b.Certificates) != 1 {
+		return false
+	}
+	key, ok := a.Certificates[0].PrivateKey.(interface{ Equal(crypto.PrivateKey) bool })
+	return ok && key.Equal(b.Certificates[0].PrivateKey) &&
+		slices.EqualFunc(a.Certificates[0].Certificate, b.Certificates[0].Certificate, bytes.Equal) &&
+		a.MinVersion == b.MinVersion && a.ClientAuth == b.ClientAuth && a.ClientCAs.Equal(b.ClientCAs)
 }
