@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -261,4 +263,76 @@ func TestTracingIsOff(t *testing.T) {
 	if err := ask(t, s.dial(), sampled, "t.id"); err != nil {
 		t.Error(err)
 	}
+}
+
+// What a client reports of a failure leads to everything there is of it: the error
+// answer, the log, the exemplar of the metric and the span have the same trace id,
+// the client's own or, of a call without one, one of ours.
+func TestOneTraceIDJoinsEverything(t *testing.T) {
+	for name, traceparent := range map[string]string{"the client's": sampled, "ours": ""} {
+		t.Run(name, func(t *testing.T) {
+			r := spantest.New(t)
+			cfg := traced(t, r)
+			cfg.Listen.Admin = "127.0.0.1:0"
+			cfg.Tracing.OneIn = 1
+			s := start(t, cfg, only(plain("t.fails", func(c *rpc.Call) error {
+				c.Log().Info("a line of the handler's own")
+				return errors.New("the disk is full")
+			})), "method failed")
+			err := ask(t, s.dial(), traceparent, "t.fails")
+			var answer *client.Error
+			if !errors.As(err, &answer) || answer.Code != client.Internal {
+				t.Fatal(err)
+			}
+			var data struct {
+				Trace string `msgpack:"trace"`
+			}
+			raw, _ := answer.Data.(wire.Raw)
+			if err := wire.Unmarshal(raw, &data); err != nil {
+				t.Fatalf("%v in %#v", err, answer.Data)
+			}
+			id := data.Trace
+			if len(id) != 32 || traceparent != "" && id != aTrace {
+				t.Errorf("the client is told the trace %q", id)
+			}
+			if span := r.Wait(1, spantest.Named("t.fails"))[0]; span.Trace != id || !span.Failed {
+				t.Errorf("the span is %+v", span)
+			}
+			for _, message := range []string{"method failed", "a line of the handler's own"} {
+				if lines := s.logs.FilterMessage(message).All(); len(lines) != 1 || lines[0].ContextMap()["trace"] != id || lines[0].ContextMap()["method"] != "t.fails" {
+					t.Errorf("the log has %v", lines)
+				}
+			}
+			if want := `# {trace_id="` + id + `"}`; !strings.Contains(exemplarsOf(t, s, "t.fails"), want) {
+				t.Errorf("no exemplar %s:\n%s", want, exemplarsOf(t, s, "t.fails"))
+			}
+		})
+	}
+}
+
+// exemplarsOf are the lines of a method's run time in OpenMetrics.
+func exemplarsOf(t *testing.T, s *testServer, method string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, "http://"+s.AdminAddr()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(body)) {
+		if strings.HasPrefix(line, "gameserverd_call_run_seconds_bucket") && strings.Contains(line, `"`+method+`"`) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
 }
