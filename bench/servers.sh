@@ -4,8 +4,8 @@
 #   limit        the least work that this protocol and kernel allow, in C
 #   control      a second limit: how far two equal servers differ is the noise
 #   gonet        the standard library, a goroutine a connection, msgpack/v5
-#   gameserverd  ours; sqlite and mariadb are ours too, on the store that the caller's
-#                environment says; on has all limits, off and off2 those that cannot be
+#   gameserverd  ours; sqlite, mariadb, backlog, without and reward are ours too, on the
+#                stores that the caller's environment says; on has all limits, off and off2 those that cannot be
 #                switched off; one-address and one-connection may have one
 #   fanout       the bare room: one send to each connection, in C
 #   refuse       the least that refuses a connection, in C; refuse-told says why
@@ -55,7 +55,7 @@ start() {
     refuse) set -- "$1" "$out_dir/refuse" "$port" ;;
     refuse-told) set -- "$1" "$out_dir/refuse" "$port" told ;;
     fanout) set -- "$1" "$out_dir/fanout" "$port" ;;
-    gameserverd | sqlite | mariadb | off | off2 | on | one-address | one-connection) set -- "$1" "$server" serve ;;
+    gameserverd | sqlite | mariadb | backlog | without | reward | off | off2 | on | one-address | one-connection) set -- "$1" "$server" serve ;;
     *) echo "$1: no such server" >&2; return 1 ;;
     esac
     (
@@ -87,6 +87,54 @@ start() {
 }
 
 stop() { kill "$1" 2>/dev/null; wait "$1" 2>/dev/null; true; }
+
+mariadbd=$(PATH=$PATH:/usr/sbin; command -v mariadbd || command -v mysqld)
+
+# start_mariadb NAME...: a server of our own with the options of Debian's package, and these
+# databases. Sets mariadb_pid and mariadb_port.
+start_mariadb() {
+    local user= tries name make= dir=$scratch/mariadb-data
+    [ "$(id -u)" = 0 ] && user=--user=root
+    for name in "$@"; do make+="CREATE DATABASE $name;"; done
+    mariadb-install-db --no-defaults --datadir="$dir" --auth-root-authentication-method=normal --skip-test-db $user >>"$log" 2>&1 || return 1
+    free_port
+    "$mariadbd" --no-defaults $user --datadir="$dir" --socket="$dir/s" --pid-file="$dir/pid" --port="$port" --bind-address=127.0.0.1 \
+        --skip-name-resolve --character-set-server=utf8mb4 --innodb-flush-log-at-trx-commit=1 --log-warnings=0 >>"$log" 2>&1 &
+    mariadb_pid=$! mariadb_port=$port
+    pids_started+=("$mariadb_pid")
+    for tries in $(seq 100); do
+        kill -0 "$mariadb_pid" 2>/dev/null || return 1
+        mariadb -uroot -h127.0.0.1 -P"$port" -e "$make" 2>/dev/null && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# dsn NAME: of a database of it.
+dsn() { echo "root@tcp(127.0.0.1:$mariadb_port)/$1"; }
+
+# start_redis: a Redis of our own that keeps nothing on the disk. Sets redis_pid and redis_url.
+start_redis() {
+    local tries
+    free_port
+    redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" >>"$log" 2>&1 &
+    redis_pid=$! redis_url=redis://127.0.0.1:$port/0
+    pids_started+=("$redis_pid")
+    for tries in $(seq 100); do
+        listening "$port" && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# http ADDR PATH: the response.
+http() {
+    local fd
+    exec {fd}<>"/dev/tcp/${1%:*}/${1#*:}" || return 1
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&"$fd"
+    cat <&"$fd"
+    exec {fd}>&-
+}
 
 busy() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat; }       # in 1/100 s
 

@@ -48,41 +48,11 @@ raw=${raw:-$scratch/raw} stopped=
 : >"$raw" || exit 1
 trap 'status=$?; [ -z "$stopped" ] || kill -CONT "$stopped"; (exit $status); finish' EXIT
 
-mariadbd=$(PATH=$PATH:/usr/sbin; command -v mariadbd || command -v mysqld)
 if [[ $stores == *mariadb* ]] && [ -z "$mariadbd" ]; then
     echo "mariadb is left out: there is no mariadbd (apt-get install mariadb-server)."
     echo
     stores=${stores/mariadb/}
 fi
-
-# start_mariadb: a server of our own with the options of Debian's package, and two databases.
-start_mariadb() {
-    local user= tries dir=$scratch/mariadb-data
-    [ "$(id -u)" = 0 ] && user=--user=root
-    mariadb-install-db --no-defaults --datadir="$dir" --auth-root-authentication-method=normal --skip-test-db $user >>"$log" 2>&1 || return 1
-    free_port
-    "$mariadbd" --no-defaults $user --datadir="$dir" --socket="$dir/s" --pid-file="$dir/pid" --port="$port" --bind-address=127.0.0.1 \
-        --skip-name-resolve --character-set-server=utf8mb4 --innodb-flush-log-at-trx-commit=1 --log-warnings=0 >>"$log" 2>&1 &
-    mariadb_pid=$! mariadb_port=$port
-    pids_started+=("$mariadb_pid")
-    for tries in $(seq 100); do
-        kill -0 "$mariadb_pid" 2>/dev/null || return 1
-        mariadb -uroot -h127.0.0.1 -P"$port" -e 'CREATE DATABASE game; CREATE DATABASE bare' 2>/dev/null && return 0
-        sleep 0.1
-    done
-    return 1
-}
-
-dsn() { echo "root@tcp(127.0.0.1:$mariadb_port)/$1"; }
-
-# http ADDR PATH: the response.
-http() {
-    local fd
-    exec {fd}<>"/dev/tcp/${1%:*}/${1#*:}" || return 1
-    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&"$fd"
-    cat <&"$fd"
-    exec {fd}>&-
-}
 
 # start_daemon STORE: on that store; sets pids, ports, admins of it.
 declare -A pids ports admins
@@ -249,7 +219,7 @@ memory() {
 run=0
 for store in $stores; do
     echo "store.sh: seeding $store" >&2
-    [ $store = mariadb ] && { start_mariadb || { echo "store.sh: MariaDB does not start" >&2; exit 1; }; }
+    [ $store = mariadb ] && { start_mariadb game bare || { echo "store.sh: MariaDB does not start" >&2; exit 1; }; }
     start_daemon $store
     json=$(rows $store game seed -players "$players") || exit 1
     note seeded_bytes "$(number bytes_per_player)"
