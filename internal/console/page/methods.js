@@ -28,7 +28,7 @@ export function methods(main, model, [name, query]) {
   }
   async function load() {
     try {
-      if (!known) known = (await ask("/console/methods")).methods;
+      if (!known) known = (await ask("/console/methods")).methods.sort((a, b) => a.name.includes(".") - b.name.includes(".") || (a.name < b.name ? -1 : 1));
       if (closed) return;
       list();
       const m = known.find((one) => one.name === name);
