@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"go.uber.org/zap"
 
 	"gameserverd/internal/histogram"
 )
@@ -305,4 +306,29 @@ func TestPageIsCompressed(t *testing.T) {
 			t.Errorf("%q: %v, %d bytes", encoding, err, len(text))
 		}
 	}
+}
+
+// BenchmarkPush500Methods is what one push computes: lines of 500 methods, compressed.
+func BenchmarkPush500Methods(b *testing.B) {
+	batch := new(Batch)
+	fill(batch, 500)
+	r := NewRegistry(func(_ context.Context, into *Batch) { batch.copyTo(into) })
+	x, err := NewInflux(r, InfluxOptions{URL: "http://127.0.0.1:1/write", Instance: "game-1", MaxBuffer: 1 << 20, Log: zap.NewNop()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var h histogram.Histogram
+	histogram.Durations.Observe(&h, 1)
+	before := cpuTime(b)
+	bytes := 0
+	for b.Loop() {
+		for i := range batch.histograms {
+			batch.histograms[i].Add(&h)
+		}
+		x.queue = newPushQueue(1 << 20)
+		x.gather()
+		bytes = x.queue.size()
+	}
+	b.ReportMetric(float64(bytes), "B/push")
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -413,11 +414,9 @@ func TestCheckFindsAWrongToken(t *testing.T) {
 	}
 }
 
-// BenchmarkScrapeOfADaemon is one scrape of a daemon that runs, with 500 methods that
-// were all called.
-func BenchmarkScrapeOfADaemon(b *testing.B) {
-	cfg := measured(b)
-	s := start(b, cfg, func(*handlers.Parts) (all []rpc.Method) {
+// with500 is a daemon that runs, with 500 methods that were all called.
+func with500(b *testing.B) *testServer {
+	s := start(b, measured(b), func(*handlers.Parts) (all []rpc.Method) {
 		for i := range 500 {
 			all = append(all, plain(fmt.Sprintf("area%d.method_%d", i%20, i), func(*rpc.Call) error { return nil }))
 		}
@@ -428,11 +427,52 @@ func BenchmarkScrapeOfADaemon(b *testing.B) {
 		c.request(uint32(i+2), fmt.Sprintf("area%d.method_%d", i%20, i))
 		c.next()
 	}
+	return s
+}
+
+// BenchmarkCopyOfALoop is what a collection costs a loop.
+func BenchmarkCopyOfALoop(b *testing.B) {
+	s := with500(b)
+	done := make(chan struct{})
+	s.loops[0].AddCallback(func() {
+		defer close(done)
+		into := new(loopNumbers)
+		for b.Loop() {
+			s.copyLoop(0, into)
+		}
+	})
+	<-done
+}
+
+// BenchmarkCollect is a collection of all loops, without writing it down.
+func BenchmarkCollect(b *testing.B) {
+	s := with500(b)
+	batch := new(metrics.Batch)
+	for b.Loop() {
+		batch.Reset()
+		s.collectAll(context.Background(), batch)
+	}
+}
+
+// cpuTime is what this process has had of the processors, daemon and reader together.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkScrapeOfADaemon is one scrape of it.
+func BenchmarkScrapeOfADaemon(b *testing.B) {
+	s := with500(b)
 	for _, encoding := range []string{"identity", "gzip"} {
 		b.Run(encoding, func(b *testing.B) {
 			transport := &http.Transport{DisableCompression: true}
 			defer transport.CloseIdleConnections()
 			size := int64(0)
+			before := cpuTime(b)
 			for b.Loop() {
 				b.StopTimer()
 				<-time.After(collectEvery + time.Millisecond) // each collects anew, as Prometheus' do
@@ -453,6 +493,7 @@ func BenchmarkScrapeOfADaemon(b *testing.B) {
 				response.Body.Close()
 			}
 			b.ReportMetric(float64(size), "B/scrape")
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 		})
 	}
 }
