@@ -29,6 +29,7 @@ type childOptions struct {
 	DSN, Redis  string
 	Lease, Lost time.Duration
 	Concurrency int
+	Ticks       bool // it has a schedule, of test.tick each second
 }
 
 func TestMain(m *testing.M) {
@@ -60,8 +61,20 @@ func beChild(text string) error {
 	if os.Getenv("TASKS_LOG") != "" {
 		log, _ = zap.NewDevelopment()
 	}
+	var schedules []Schedule
+	if o.Ticks {
+		when, err := ParseWhen("@every 1s", "UTC")
+		if err != nil {
+			return err
+		}
+		schedule, err := Scheduled(effects(), "test.tick", when)
+		if err != nil {
+			return err
+		}
+		schedules = append(schedules, schedule)
+	}
 	t, err := New(Options{
-		SQL: sql, Group: commit.New(commit.Options{DB: sql, Log: log}), Redis: redis, Definitions: effects(), Queues: map[string]int{"default": 3, "low": 1},
+		Schedules: schedules, SQL: sql, Group: commit.New(commit.Options{DB: sql, Log: log}), Redis: redis, Definitions: effects(), Queues: map[string]int{"default": 3, "low": 1},
 		Concurrency: o.Concurrency, CatchUp: time.Hour, Lease: o.Lease, Lost: o.Lost,
 		Parts: &Parts{SQL: sql, Log: log, Clock: time.Now}, Log: log, Clock: time.Now,
 	})
@@ -91,7 +104,10 @@ const (
 	insertBegun   = `INSERT INTO begun (id, pid) VALUES (?, ?)`
 	countEffect   = `SELECT COUNT(*) FROM effects WHERE id = ?`
 	countBegun    = `SELECT COUNT(*) FROM begun WHERE id = ?`
-	countOpen     = `SELECT COUNT(*) FROM tasks WHERE state IN (0, 1)`
+	countOpen     = `SELECT COUNT(*) FROM tasks WHERE state IN (0, 1) AND name <> 'test.tick'`
+	countTicks    = `SELECT COUNT(*) FROM tasks_ticks WHERE id <> 0`
+	countTicked   = `SELECT COUNT(*) FROM effects JOIN tasks_ticks t ON effects.id = CONCAT('tick ', t.tick_ms, ' by ', t.id)`
+	countTickings = `SELECT COUNT(*) FROM effects WHERE id LIKE 'tick %'`
 )
 
 // effects are the tasks of child processes. Their effects are rows, of which an
@@ -129,6 +145,16 @@ func effects() []*Definition {
 			return c.Err()
 		}),
 	}
+	list = append(list, &Definition{Name: "test.tick", Params: []string{"ms int64"}, Retries: 50, Bind: func(args []byte) (func(*Call) ([]byte, error), error) {
+		var ms int64
+		if err := Decode("test.tick", args, Arg{"ms", &ms}); err != nil {
+			return nil, err
+		}
+		return func(c *Call) ([]byte, error) {
+			_, err := c.SQL.ExecContext(c, insertEffect, fmt.Sprintf("tick %d by %s", ms, c.ID))
+			return nil, err
+		}, nil
+	}})
 	return append(list, one("test.parent", false, func(c *Call, s string) error {
 		// A second run applies nothing: the first has, or its row's key is not there.
 		r, err := Apply(c.Tasks, Make[struct{}](c.Tasks.define("test.effect"), s), Unique(c.Key(), time.Hour))

@@ -40,7 +40,8 @@ type depthsCache struct {
 
 // Depths are the queues as Redis has them, with the ephemeral tasks, five seconds old at
 // most; of a queue in which nothing ever was zeros, and nothing if Redis does not answer
-// within half a second. Any goroutine but a loop's.
+// within half a second. Durable tasks that run are missing if SQL does not. Any goroutine
+// but a loop's.
 func (t *Tasks) Depths() []Depth {
 	c := &t.depths
 	c.mu.Lock()
@@ -51,12 +52,10 @@ func (t *Tasks) Depths() []Depth {
 	ctx, cancel := context.WithTimeout(t.ctx, depthTime)
 	defer cancel()
 	depths, err := t.askDepths(ctx)
-	if err == nil {
-		err = t.addRunning(ctx, depths)
-	}
 	if err != nil {
 		t.o.Log.Debug("how many tasks wait is not known", zap.Error(err))
-		depths = nil
+	} else if err := t.addRunning(ctx, depths); err != nil {
+		t.o.Log.Debug("how many durable tasks run is not known", zap.Error(err))
 	}
 	c.at, c.depths = time.Now(), depths
 	return depths
