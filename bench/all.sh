@@ -8,9 +8,9 @@
 # what docs/performance.md quotes.
 cd "$(dirname "$0")" || exit 1
 . ./servers.sh
-run=() limits=() tls=() room=() store=() tasks=() benchtime=1s
+run=() limits=() tls=() room=() store=() tasks=() scrape=() benchtime=1s
 case $1 in
---quick) run=(--runs 2 --secs 1 --patience 0) limits=(--runs 2 --secs 1 --patience 0) tls=(--runs 1 --secs 1 --patience 0 -n 2000) room=(-r 2) store=(--runs 1 --secs 1) tasks=(--runs 1 --secs 1 --tasks 5000 --n 20000) benchtime=100ms ;;
+--quick) run=(--runs 2 --secs 1 --patience 0) limits=(--runs 2 --secs 1 --patience 0) tls=(--runs 1 --secs 1 --patience 0 -n 2000) room=(-r 2) store=(--runs 1 --secs 1) tasks=(--runs 1 --secs 1 --tasks 5000 --n 20000) scrape=(--runs 1 --secs 1 --patience 0) benchtime=100ms ;;
 '') ;;
 *) usage ;;
 esac
@@ -37,6 +37,8 @@ section 'Storage'
 part ./store.sh "${store[@]}"
 section 'Background tasks'
 part ./tasks.sh "${tasks[@]}"
+section 'Reading metrics'
+part ./scrape.sh "${scrape[@]}"
 section 'Packages'
 echo '| package | benchmark | ns/op | B/op | allocs/op | other |'
 echo '|---|---|--:|--:|--:|---|'
