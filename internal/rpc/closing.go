@@ -158,7 +158,7 @@ func (h *Hub) checkTimes(s *session) {
 	switch {
 	case s.has(flagRefused):
 		if over(s.opened, refusedTime) {
-			h.closeUntold(s, wire.TooManyConnections)
+			h.closeUntold(s, h.whyRefused(s).Code)
 		}
 	case s.uid == 0 && over(s.opened, limits.LoginTimeout):
 		h.closeSession(s, wire.Closing{Code: wire.LoginTimeout, Reconnect: true, RetryAfter: defaultRetry,

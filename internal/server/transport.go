@@ -40,7 +40,7 @@ func newTransport(cfg *config.Config) (o transport.Settings, c certificate, prob
 	l := &cfg.Listen
 	o = transport.Settings{
 		Protocols: l.Protocols, RefusePlain: l.TLS.Plain == "refuse", Origins: l.WebSocket.Origins,
-		MaxHandshakes: cfg.Limits.MaxHandshakes, HandshakeTimeout: cfg.Limits.HandshakeTimeout, MaxFrame: cfg.Limits.MaxFrameBytes,
+		MaxHandshakes: cfg.Limits.MaxHandshakes, HandshakeTimeout: cfg.Limits.HandshakeTimeout, FrameTimeout: cfg.Limits.FrameTimeout, MaxFrame: cfg.Limits.MaxFrameBytes,
 	}
 	for _, from := range l.ProxyProtocolFrom {
 		if from == "unix" {

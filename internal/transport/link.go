@@ -159,6 +159,9 @@ func (m *Mux) Move(id uint64, hub int, adopted func(id uint64)) {
 			k.id = arrived
 			to.addStack(k)
 			if k.tls != nil {
+				if k.tls.half != 0 {
+					k.tls.half = max(1, to.loop.Monotonic())
+				}
 				to.isWarm(k)
 			}
 		}

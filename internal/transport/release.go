@@ -3,9 +3,12 @@ package transport
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"reflect"
 	"time"
 	"unsafe"
+
+	"gameserverd/wire"
 )
 
 // crypto/tls keeps the buffers in which it has read a record and a handshake
@@ -92,14 +95,22 @@ func (m *Mux) isWarm(k *stack) {
 	}
 }
 
-// cool releases the buffers of those that were not busy since it last ran.
+// cool releases the buffers of those that were not busy since it last ran, and ends
+// those that are in the middle of a record for too long: the hub sees nothing of it.
 func (m *Mux) cool() {
 	m.cooling = false
+	limit, now := m.shared.settings.Load().FrameTimeout, m.loop.Monotonic()
+	var late []uint64
 	rest := m.warm[:0]
 	for _, id := range m.warm {
 		k := m.stack(id)
 		switch {
 		case k == nil:
+		case k.tls.half != 0 && !k.has(ended):
+			if limit > 0 && time.Duration(now-k.tls.half) > limit {
+				late = append(late, id)
+			}
+			rest = append(rest, id)
 		case k.tls.used:
 			k.tls.used = false
 			rest = append(rest, id)
@@ -115,4 +126,7 @@ func (m *Mux) cool() {
 	}
 	m.cooling = true
 	m.loop.CallLater(coolEvery, m.cool)
+	for _, id := range late { // which may come to m.warm again
+		m.up.Refuse(id, wire.Closing{Code: wire.IdleTimeout, Reconnect: true, Message: fmt.Sprintf("a TLS record that began has not ended within %s", limit)})
+	}
 }

@@ -23,6 +23,7 @@ type Settings struct {
 	ProxyUnix        bool           // and those on a unix socket
 	MaxHandshakes    int            // TLS handshakes under way at once
 	HandshakeTimeout time.Duration  // for a PROXY header, a handshake, an upgrade, from when it began
+	FrameTimeout     time.Duration  // for a TLS record, from its first bytes to its last, to about a second; 0: none
 	MaxFrame         int            // bytes of one message
 }
 

@@ -36,6 +36,7 @@ type tlsLayer struct {
 	eof    bool   // behind these nothing comes
 	warm   bool   // in mux.warm
 	used   bool   // since that was last looked at
+	half   int64  // loop.Monotonic when a record began that has not ended; 0: none
 }
 
 // wouldBlock is the error of a read that finds nothing.
@@ -104,17 +105,33 @@ func (k *stack) decrypt(b []byte) (used int) {
 	m, t := k.mux, k.tls
 	t.from = b
 	m.cur, m.pend = k, m.pend[:0] // if a handler has panicked something may be left there
-	k.pump()
+	whole := k.pump()
 	k.flush()
 	m.cur = nil
 	used = len(b) - len(t.from)
 	t.from = nil
+	k.noteHalf(whole)
 	m.isWarm(k)
 	return used
 }
 
-// pump decrypts and offers, until there is nothing more or the hub wants nothing.
-func (k *stack) pump() {
+// noteHalf remembers since when a record has been waiting for its end; whole says
+// that one has ended now. While the hub wants nothing it is not the client who is
+// waited for.
+func (k *stack) noteHalf(whole bool) {
+	t := k.tls
+	half, _ := tlsBuffers.waiting(t.conn)
+	switch {
+	case len(half) == 0 || k.held():
+		t.half = 0
+	case whole || t.half == 0:
+		t.half = max(1, k.mux.loop.Monotonic())
+	}
+}
+
+// pump decrypts and offers, until there is nothing more or the hub wants nothing. It
+// reports whether there was a whole record.
+func (k *stack) pump() (whole bool) {
 	if k.has(again) {
 		k.flags &^= again
 		k.take()
@@ -122,17 +139,19 @@ func (k *stack) pump() {
 	for !k.held() {
 		n, err := k.read()
 		if n > 0 {
+			whole = true
 			k.take()
 		}
 		if err == nil || k.held() {
 			continue // an error that lasts is met again
 		}
 		k.readFailed(err)
-		return
+		return whole
 	}
 	if !k.has(ended) {
 		k.flags |= again
 	}
+	return whole
 }
 
 // read decrypts into k.in, as long as records come: behind what is left there,
