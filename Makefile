@@ -62,6 +62,10 @@ vet: ## gofmt, go vet, staticcheck
 boards-check: ## hold the boards against Grafana's types (npm)
 	@./scripts/boards-check.sh
 
+console-test: ## use the console in Chromium (docs/console.md)
+	@./scripts/test-servers.sh
+	$(GO) test -count=1 -v -timeout 5m ./internal/console/browser
+
 deb: ## build the Debian package: bin/gameserverd_VERSION_ARCH.deb
 	@GO=$(GO) ./scripts/deb.sh
 
@@ -88,4 +92,4 @@ bench: build ## measure against the limit server, memory per connection, rooms (
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean boards-check deb deb-check deb-test
+.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean boards-check deb deb-check deb-test console-test

@@ -20,6 +20,12 @@ command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v adduser >/dev/null || missing="$missing adduser"
 command -v openssl >/dev/null || missing="$missing openssl"
+# What drives that browser, from npm.
+browser=$(dirname "$0")/../internal/console/browser
+if command -v npm >/dev/null && [ ! -d "$browser/node_modules/playwright-core" ]; then
+	echo "test-servers: npm ci in internal/console/browser (playwright-core, once)"
+	(cd "$browser" && npm ci) || echo "test-servers: npm ci failed; the test of the console will try again"
+fi
 if [ -z "$missing" ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 	exit 0
 fi
