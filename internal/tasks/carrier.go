@@ -142,6 +142,22 @@ func (c *carrier) take(into []delivery) []delivery {
 	return into
 }
 
+// later keeps what Redis did not take, and rests.
+func (c *carrier) later(rest []delivery) {
+	c.mu.Lock()
+	if len(c.waits)+len(rest) <= carrierQueue {
+		c.waits = append(c.waits, rest...)
+	}
+	c.mu.Unlock()
+	pause := time.NewTimer(failRests)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-c.tasks.ctx.Done():
+	}
+	c.signal()
+}
+
 func (c *carrier) enqueueEphemeral(d ephemeralDelivery) bool {
 	select {
 	case c.ephemeral <- d:
@@ -160,8 +176,9 @@ func (c *carrier) run() {
 				select {
 				case <-c.wake:
 					some = c.take(some)
-					if err := c.deliverAll(c.tasks.ctx, some); err != nil {
-						c.tasks.o.Log.Debug("tasks could not be handed to redis; they are handed over again", zap.Int("tasks", len(some)), zap.Error(err))
+					if rest, err := c.deliverAll(c.tasks.ctx, some); err != nil {
+						c.tasks.o.Log.Debug("tasks could not be handed to redis; they are handed over again", zap.Int("tasks", len(rest)), zap.Error(err))
+						c.later(rest)
 					}
 				case d := <-c.ephemeral:
 					c.deliverEphemerals(d)
@@ -175,14 +192,14 @@ func (c *carrier) run() {
 }
 
 // deliverAll hands list to asynq, which it changes: those that may run now in as few
-// pieces as there can be.
-func (c *carrier) deliverAll(ctx context.Context, list []delivery) error {
+// pieces as there can be. With an error it returns those that asynq has not, or may not have.
+func (c *carrier) deliverAll(ctx context.Context, list []delivery) (rest []delivery, err error) {
 	now := c.tasks.o.Clock().UnixMilli()
 	for len(list) > 0 {
 		first := list[0]
 		if first.runMS > now {
 			if err := c.deliver(ctx, first); err != nil {
-				return err
+				return list, err
 			}
 			list = list[1:]
 			continue
@@ -194,7 +211,6 @@ func (c *carrier) deliverAll(ctx context.Context, list []delivery) error {
 				n++
 			}
 		}
-		var err error
 		if n == 1 {
 			err = c.deliver(ctx, first)
 		} else {
@@ -205,11 +221,11 @@ func (c *carrier) deliverAll(ctx context.Context, list []delivery) error {
 			err = c.deliverBundle(ctx, first.queue, ids)
 		}
 		if err != nil {
-			return err
+			return list, err
 		}
 		list = list[n:]
 	}
-	return nil
+	return nil, nil
 }
 
 // deliver hands one task to asynq, if asynq has it not already.

@@ -16,6 +16,7 @@ const (
 	reconcileEvery = 2 * time.Second
 	lookStep       = 500 // rows of one step
 	maxLooks       = 20  // steps at once
+	maxIdleLooks   = 4   // of those, steps in which everything stands in a queue
 	maxLookAfter   = time.Hour
 	// epochKey says which Redis this is: one that was emptied or replaced has none, or
 	// another.
@@ -54,6 +55,7 @@ func (t *Tasks) reconcile() {
 			state.notBefore = t.o.Clock().Add(t.o.Lease) // those who live renew their leases first
 			t.o.Log.Debug("tasks are looked after later", zap.Error(err))
 		}
+		t.looks.Add(1)
 		select {
 		case <-every.C:
 		case <-t.nudge:
@@ -160,7 +162,7 @@ func (t *Tasks) handAll() (handed int, err error) {
 			}
 			after = list[i].id
 		}
-		if err := t.carrier.deliverAll(t.ctx, list); err != nil {
+		if _, err := t.carrier.deliverAll(t.ctx, list); err != nil {
 			return handed, err
 		}
 		if handed += len(rows); len(rows) < lookStep {
@@ -173,7 +175,7 @@ func (t *Tasks) handAll() (handed int, err error) {
 // often. What stands in a long queue in Redis is left there.
 func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
 	var heads map[string]int64 // nil: not asked for yet
-	for range maxLooks {
+	for idle, looks := 0, 0; looks < maxLooks && idle < maxIdleLooks; looks++ {
 		rows, err := t.o.SQL.FetchAllContext(t.ctx, selectLooks, now.UnixMilli())
 		if err != nil || len(rows) == 0 {
 			return err
@@ -201,6 +203,9 @@ func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
 				continue
 			}
 			byQueue[d.queue] = append(byQueue[d.queue], d.id)
+		}
+		if len(byQueue) == 0 {
+			idle++
 		}
 		for queue, ids := range byQueue {
 			for some := range slices.Chunk(ids, maxBundle) {

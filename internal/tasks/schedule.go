@@ -51,7 +51,7 @@ func Scheduled(definitions []*Definition, name string, when When) (Schedule, err
 // SetSchedules replaces the schedules from the next look on. Any goroutine.
 func (t *Tasks) SetSchedules(list []Schedule) { t.schedules.Store(&list) }
 
-const scheduleEvery = 250 * time.Millisecond
+const scheduleEvery = 500 * time.Millisecond
 
 // schedule looks for ticks until Close.
 func (t *Tasks) schedule() {

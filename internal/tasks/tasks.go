@@ -75,6 +75,7 @@ type Tasks struct {
 	counts    counts
 	schedules atomic.Pointer[[]Schedule]
 	nudge     chan struct{} // wakes the reconciler
+	looks     atomic.Int64  // of the reconciler; for tests
 	ctx       context.Context
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
