@@ -170,7 +170,7 @@ type messageOrder struct {
 	Text string `json:"text"`
 }
 
-// message sends the notification sys.message(text) to one player.
+// message sends the notification sys.notice(text) to one player.
 func (c *Console) message(w http.ResponseWriter, r *http.Request) {
 	var m messageOrder
 	if !read(w, r, &m) {

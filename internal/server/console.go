@@ -27,7 +27,7 @@ import (
 func (s *Server) makeConsole(o *admin.Options) error {
 	c := console.Options{
 		Daemon: s.ctlDaemon(), Collect: s.numbers.collect, Methods: s.registry.Methods, Player: s.consolePlayer,
-		Message: func(uid uint64, text string) error { return s.peers.Notify(uid, messageMethod, text) },
+		Message: func(uid uint64, text string) error { return s.peers.Notify(uid, noticeMethod, text) },
 		Call:    s.consoleCall,
 		Settings: func() console.Settings {
 			now := s.settings.Load()
@@ -57,8 +57,8 @@ func (s *Server) makeConsole(o *admin.Options) error {
 	return nil
 }
 
-// messageMethod is the notification by which an operator tells one player something.
-const messageMethod = "sys.message"
+// noticeMethod is the notification by which an operator tells one player something.
+const noticeMethod = "sys.notice"
 
 func (s *Server) consolePlayer(ctx context.Context, uid uint64) (p console.Player, online bool, err error) {
 	d, online, err := s.peers.Session(ctx, uid)

@@ -175,7 +175,7 @@ func TestConsoleSeesAndTellsPlayers(t *testing.T) {
 	p := s.openConsole(t)
 	c := s.dial(client.WithoutReconnect())
 	heard := make(chan string, 1)
-	client.On(c, "sys.message", func(_ context.Context, m struct{ Text string }) { heard <- m.Text })
+	client.On(c, "sys.notice", func(_ context.Context, m struct{ Text string }) { heard <- m.Text })
 	if _, err := c.Login(testContext(t), "dev:7"); err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func TestTheConsoleInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	heard := make(chan string, 1)
-	client.On(one, "sys.message", func(_ context.Context, m struct{ Text string }) { heard <- m.Text })
+	client.On(one, "sys.notice", func(_ context.Context, m struct{ Text string }) { heard <- m.Text })
 
 	script := exec.CommandContext(ctx, node, "console.mjs", chromium, "http://"+open.admin, "http://"+locked.admin, token, os.Getenv("GAMESERVERD_SHOTS"))
 	script.Stderr = os.Stderr

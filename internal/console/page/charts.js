@@ -26,7 +26,7 @@ export function chart(title, series, text) {
       cursor: { sync: { key: "console" }, y: false, points: { size: 6 } },
       scales: { x: { time: true }, y: { range: (u, min, max) => [0, max > 0 ? max * 1.12 : 1] } },
       axes: [
-        { ...axis, space: 70, size: 24, values: (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit" })) },
+        { ...axis, space: 70, size: 24, values: (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", second: u.scales.x.max - u.scales.x.min < 300 ? "2-digit" : undefined })) },
         { ...axis, size: 62, space: 34, values: (u, ticks) => ticks.map(text) },
       ],
       series: [{}, ...series.map((s) => ({ label: s.label, stroke: css(s.color), width: 1.6, points: { show: false }, spanGaps: false,

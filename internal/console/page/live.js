@@ -31,7 +31,7 @@ export function live(main, model) {
   const parts = [methodTable(), loopTable(), connectionsPart(), limitsPart(), storesPart(), tasksPart(), processPart()];
   const [methods, loops, connections, limits, stores, tasks, process] = parts;
   main.replaceChildren(h("h1", { class: "visually-hidden" }, "Live"), tiles.el, h("div", { class: "charts" }, charts.map((c) => c.el)), methods.el,
-    h("div", { class: "split" }, loops.el, stores.el), h("div", { class: "split" }, connections.el, limits.el), h("div", { class: "split" }, tasks.el, process.el));
+    h("div", { class: "split" }, h("div", { class: "stack" }, loops.el, connections.el, tasks.el), h("div", { class: "stack" }, stores.el, limits.el, process.el)));
   return {
     tick(tick) {
       tiles.update(tick);

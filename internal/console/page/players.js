@@ -138,7 +138,7 @@ function player(side, uid) {
   async function doMessage() {
     const values = await dialog("Message to player " + uid, h("div", { class: "form" },
       h("label", { class: "field" }, "Text", h("textarea", { name: "text", rows: 3, maxlength: 1000, required: true })),
-      h("p", { class: "muted" }, "The client gets the notification sys.message(text); what it does with it is the game's.")), "Send");
+      h("p", { class: "muted" }, "The client gets the notification sys.notice(text); what it does with it is the game's.")), "Send");
     if (!values) return;
     try {
       const done = await ask("/console/message", JSON.stringify({ uid, text: values.text }));
