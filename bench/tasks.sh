@@ -135,14 +135,15 @@ rates() {
 
 backlog() {
     local run name other began handed=0 last
-    for name in without backlog; do
+    say "storing $n tasks that wait"
+    (cd "$scratch" && GAMESERVERD_STORE_SQL_DRIVER=mysql GAMESERVERD_STORE_SQL_DSN="$(dsn backlog)" "$server" migrate up) >>"$log" 2>&1 || exit 1
+    "$out_dir/tasks" -mysql "$(dsn backlog)" backlog -n "$n" || exit 1
+    began=$SECONDS last=$SECONDS
+    for name in without backlog; do                 # whose Redis is empty: all are handed over anew
         start_redis || { say "Redis does not start"; exit 1; }
         redises[$name]=$redis_pid
         daemon "$name" "$redis_url" false
     done
-    say "applying $n tasks"
-    "$out_dir/tasks" -mysql "$(dsn backlog)" backlog -n "$n" || exit 1
-    began=$SECONDS last=$SECONDS
     while [ "$handed" -lt "$n" ]; do
         sleep 1
         json=$(ctl backlog ctl status) || exit 1

@@ -374,3 +374,26 @@ func TestMailsOfAWorkerArriveOnAllDaemons(t *testing.T) {
 		t.Errorf("told: %v", got)
 	}
 }
+
+// A Redis that stands still holds no end up, and breaks nothing: what runs is handed back
+// in SQL.
+func TestWorkerEndsWhileRedisStandsStill(t *testing.T) {
+	t.Parallel()
+	redis := storetest.RedisAlone(t)
+	s := newShared(t, redis, "GAMESERVERD_SHUTDOWN_DEADLINE=1s", "GAMESERVERD_STORE_TIMEOUT=3s")
+	w := s.work()
+	release := s.hold()
+	id := w.apply("2026-11-23")
+	w.becomes(id, "running")
+	redis.Stall()
+	w.signal(syscall.SIGTERM)
+	code := w.exit()
+	if code != 0 && code != 3 || strings.Contains(w.err.String(), "panic") || strings.Contains(w.err.String(), "goroutine ") {
+		t.Errorf("exit code %d\n%s", code, w.err)
+	}
+	redis.Resume()
+	release()
+	if task := s.work().becomes(id, "done"); task.Failures != 0 {
+		t.Errorf("%+v", task)
+	}
+}
