@@ -106,5 +106,5 @@ var (
 
 // boards are all of them, in the order of docs/monitoring.md.
 func boards() []board {
-	return []board{overview(), methods(), loops(), stores(), tasks(), limits()}
+	return []board{overviewBoard(), methodsBoard(), loopsBoard(), storesBoard(), tasksBoard(), limitsBoard()}
 }

@@ -2,7 +2,7 @@ package dashboards
 
 import "gameserverd/internal/metrics"
 
-func limits() board {
+func limitsBoard() board {
 	return board{
 		name: "limits", title: "gameserverd / Players who suffer, limits hit",
 		description: "Which bound was hit, how often, and how near the others are. What a client is told at each is in docs/protocol.md; who it is, gameserverd ctl sessions says.",
@@ -18,13 +18,13 @@ func limits() board {
 				{title: "Shed for want of memory", unit: perSecond, runbook: "What is shed, in which order", width: 12,
 					description: "new: refused. stranger: closed before a login. input, output: those with the most waiting.",
 					series:      []series{{legend: "{{which}}", value: rate(metrics.Shed, "which")}}},
-				{title: "Connections refused", unit: perSecond, show: areas, runbook: "At 3 a.m.", description: "Refused or gone wrong before the first message, by why.",
-					series: []series{{legend: "{{reason}}", value: rate(metrics.Refused, "reason")}}},
+				{title: "Connections refused", unit: perSecond, show: areas, runbook: "At 3 a.m.", description: "Refused or gone wrong before the first message, by why. Accepting pauses where there are no descriptors left.",
+					series: []series{{legend: "{{reason}}", value: rate(metrics.Refused, "reason")}, {legend: "accepting paused", value: rate(metrics.AcceptPaused)}}},
 				{title: "Sessions closed", unit: perSecond, show: areas, runbook: "At 3 a.m.", description: "By the code of sys.closing; gone is the client's own doing.",
 					series: []series{{legend: "{{reason}}", value: rate(metrics.Closed, "reason")}}},
 				{title: "Over a rate", unit: perSecond, runbook: "At 3 a.m.", description: "Messages over limits.rate_per_second, logins over limits.login_rate_per_ip: somebody in a loop, or a limit that is too low.",
 					series: []series{{legend: "{{kind}}", value: rate(metrics.OverRate, "kind")}}},
-				{title: "Messages that waited before, p99", unit: amount, description: "How many waited in a session's mailbox when one more came: that player's calls come faster than they are answered.",
+				{title: "Messages in a mailbox", unit: amount, description: "How many there were in a session's mailbox with each that came: that player's calls come faster than they are answered.",
 					series: []series{{legend: "p90", value: quantile(0.9, metrics.MailboxSize)}, {legend: "p99", value: quantile(0.99, metrics.MailboxSize)}}},
 				{title: "Full mailboxes", unit: perSecond, description: "A client that does not wait for answers: it is not read from until there is room.",
 					series: []series{{legend: "{{instance}}", value: rate(metrics.MailboxFull, "instance")}}},
@@ -44,7 +44,9 @@ func limits() board {
 					series: []series{{legend: "{{result}}", value: rate(metrics.PushSent, "result")}}},
 				{title: "Waiting for InfluxDB", unit: inBytes, description: "Grows while it is away, up to metrics.influx.max_buffer_bytes.",
 					series: []series{{legend: "{{instance}}", value: sum(metrics.PushBuffered, "instance")}}},
-				{title: "Spans", unit: perSecond, description: "Of traced calls, where tracing.endpoint is set.",
+				{title: "Scrapes by Prometheus", unit: perSecond, description: "refused: too many asked at once.",
+					series: []series{{legend: "{{result}}", value: rate(metrics.Scrapes, "result")}}},
+				{title: "Spans", unit: perSecond, description: "Of traced calls, where tracing.endpoint is set. limited: not traced, since tracing.max_per_second were.",
 					series: []series{{legend: "{{result}}", value: rate(metrics.Spans, "result")}}},
 				{title: "Console pages", unit: amount, description: "That are open.",
 					series: []series{{legend: "{{instance}}", value: sum(metrics.ConsolePages, "instance")}}},

@@ -2,7 +2,7 @@ package dashboards
 
 import "gameserverd/internal/metrics"
 
-func loops() board {
+func loopsBoard() board {
 	perLoop := "{{instance}} loop {{loop}}"
 	return board{
 		name: "loops", title: "gameserverd / Loops and connections",

@@ -2,7 +2,7 @@ package dashboards
 
 import "gameserverd/internal/metrics"
 
-func methods() board {
+func methodsBoard() board {
 	return board{
 		name: "methods", title: "gameserverd / Methods", method: true,
 		description: "Every method's rate, errors and time: which one is slow, which one fails. Choose one at the top.",

@@ -2,7 +2,7 @@ package dashboards
 
 import "gameserverd/internal/metrics"
 
-func overview() board {
+func overviewBoard() board {
 	return board{
 		name: "overview", title: "gameserverd / Overview",
 		description: "Is all well? The numbers at the top first; the other boards say more of what is yellow or red here.",

@@ -2,7 +2,7 @@ package dashboards
 
 import "gameserverd/internal/metrics"
 
-func stores() board {
+func storesBoard() board {
 	return board{
 		name: "stores", title: "gameserverd / Stores and commits",
 		description: "Do SQL and Redis answer, how fast, and are players' changes stored as fast as they come?",

@@ -2,7 +2,7 @@ package dashboards
 
 import "gameserverd/internal/metrics"
 
-func tasks() board {
+func tasksBoard() board {
 	return board{
 		name: "tasks", title: "gameserverd / Tasks",
 		description: "Are background tasks begun in time, and do they end well?",
@@ -13,8 +13,11 @@ func tasks() board {
 					series:      []series{{legend: "{{queue}}", value: most(metrics.QueueOldest, "queue")}}},
 				{title: "In the queues", unit: amount, runbook: "Alert: queue age", description: "waiting: for a worker. active: they run. later: they are not due, or are tried again.",
 					series: []series{{legend: "{{queue}} {{state}}", value: most(metrics.QueueDepth, "queue", "state")}}},
-				{title: "Running", unit: amount, show: areas, description: "In each process; worker.concurrency is the bound.",
-					series: []series{{legend: "{{instance}}", value: sum(metrics.TasksNow, "instance")}}},
+				{title: "Running", unit: amount, show: areas, description: "In each process; worker.concurrency is the bound. Given up: their runs are over for everybody else, and they do not heed it.",
+					series: []series{
+						{legend: "{{instance}}", value: sum(metrics.TasksNow, "instance")},
+						{legend: "{{instance}} given up", value: sum(metrics.TaskStrays, "instance")},
+					}},
 				{title: "Ended", unit: perSecond, show: areas, description: "failed: tried again. archived: given up, gameserverd tasks show ID says why. lost: another worker has it.",
 					series: []series{{legend: "{{outcome}}", value: rate(metrics.TaskRuns, "outcome")}}},
 				{title: "A run takes, p99", unit: inSeconds, description: "By task.",
