@@ -37,8 +37,12 @@ func TestStoresRowsOfEveryKind(t *testing.T) {
 		expect(t, db, "7,1,3", "SELECT * FROM claims")
 		expect(t, db, "7,main,-5,9", "SELECT * FROM ranks")
 		expect(t, db, fmt.Sprint(g.Writer(), ",2"), "SELECT writer, seq FROM writers")
-		if n := g.Stats(); n.Batches != 2 || n.Changes != 2 || n.Rows != 13 || n.Waiting != 0 || n.LastCommit <= 0 || n.Retries != 0 {
+		n := g.Stats()
+		if n.Batches != 2 || n.Changes != 2 || n.Rows != 13 || n.Waiting != 0 || n.LastCommit <= 0 || n.Retries != 0 {
 			t.Errorf("%+v", n)
+		}
+		if n.Time.Count() != 2 || n.Time.Sum < uint64(n.LastCommit) || n.BatchRows.Count() != 2 || n.BatchRows.Sum != 13 {
+			t.Errorf("times %+v, rows %+v", n.Time, n.BatchRows)
 		}
 	})
 }
@@ -275,7 +279,7 @@ func TestFences(t *testing.T) {
 		submit(t, g, &commit.Change{UID: high, Fence: commit.Hold, Version: 2, Rows: []commit.Row{save(high, "d", nil, 1)}}).stored()
 		expect(t, db, "-3,2,6,2", "SELECT uid, gold, seen_ms, version FROM players")
 		expect(t, db, "a;b;d", "SELECT save_key FROM saves ORDER BY save_key")
-		if n := g.Stats(); n.LostRaces != 2 || n.Changes != 5 {
+		if n := g.Stats(); n.LostRaces != 2 || n.Changes != 5 || n.BatchRows.Sum != uint64(n.Rows) || n.Time.Count() != uint64(n.Batches) {
 			t.Errorf("%+v", n)
 		}
 	})

@@ -34,10 +34,10 @@ type callCounts struct {
 
 // answered counts a call that was accepted at began and is answered with err.
 func (n *callCounts) answered(began time.Time, err error) {
-	n.time.Observe(histogram.Durations, int64(time.Since(began)))
-	if err != nil {
+	if err != nil { // first, so that no error is missing of the calls that Time has
 		n.failed(err)
 	}
+	n.time.Observe(histogram.Durations, int64(time.Since(began)))
 }
 
 func (n *callCounts) failed(err error) {
