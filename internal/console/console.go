@@ -89,7 +89,7 @@ func New(o Options) *Console {
 func (c *Console) Close() {
 	c.closing.Do(func() {
 		close(c.ending)
-		c.live.wait()
+		c.live.end()
 		if c.o.Audit != nil {
 			_ = c.o.Audit.close() // every line is with the kernel
 		}

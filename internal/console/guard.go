@@ -120,7 +120,7 @@ func (c *Console) changing(next http.HandlerFunc) http.HandlerFunc {
 func (c *Console) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
-		w.Header().Set("Content-Security-Policy", policy+"; style-src 'self' 'unsafe-inline'") // which net/http/pprof's index has
+		w.Header().Set("Content-Security-Policy", strings.Replace(policy, "style-src 'self'", "style-src 'unsafe-inline'", 1)) // which net/http/pprof's index has
 		switch {
 		case !c.knownHost(r):
 			fail(w, http.StatusMisdirectedRequest, "host", "use an address or localhost, or add the name to admin.hosts")

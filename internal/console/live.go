@@ -38,8 +38,15 @@ func (l *live) init(o Options, ending <-chan struct{}) {
 	l.open = make(map[chan []byte]struct{})
 }
 
-// wait returns when nothing is collected any more. After ending only.
-func (l *live) wait() { l.running.Wait() }
+// end stops the collecting, and waits until it has. After ending is closed only.
+func (l *live) end() {
+	l.mu.Lock()
+	if l.stop != nil {
+		l.stop() // a collection that runs is not waited for
+	}
+	l.mu.Unlock()
+	l.running.Wait()
+}
 
 func (l *live) pages() int {
 	l.mu.Lock()

@@ -60,7 +60,7 @@ func TestOneCollectionForAllPages(t *testing.T) {
 	one.close()
 	two.close()
 	eventually(t, "the pages are gone", func() bool { return r.Pages() == 0 })
-	r.live.wait()
+	r.live.running.Wait()
 	n := r.collects.Load()
 	if r.live.stop != nil || n == 0 {
 		t.Error("it still collects")

@@ -38,7 +38,7 @@ const testToken = "0123456789abcdef"
 // browser of it.
 type rig struct {
 	*Console
-	t        *testing.T
+	t        testing.TB
 	logs     *observer.ObservedLogs
 	url      string
 	client   *http.Client
@@ -62,7 +62,7 @@ func beyond(o *Options, _ *rig) { o.Addr = "192.0.2.7:5780" }
 
 func withToken(o *Options, r *rig) { r.settings.Store(&Settings{Token: testToken}) }
 
-func start(t *testing.T, options ...option) *rig {
+func start(t testing.TB, options ...option) *rig {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	r := &rig{t: t, logs: logs, auditAt: filepath.Join(t.TempDir(), "audit.log"), held: make(chan struct{})}
@@ -294,7 +294,7 @@ func header(key, value string) func(*http.Request) {
 
 // events is an open stream.
 type events struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	body   io.ReadCloser
 	scan   *bufio.Scanner

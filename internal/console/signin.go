@@ -195,23 +195,33 @@ func (s *signins) end(id string) {
 	delete(s.sessions, id)
 }
 
-// mayTry tells whether an address may try a token.
-func (s *signins) mayTry(a netip.Prefix) bool {
+// try counts a try of an address, and tells whether there may be one. It counts before
+// the token is looked at, so that many at once are no way around it.
+func (s *signins) try(a netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := s.now(); now.Sub(s.window) > triesWindow {
 		s.window, s.all = now, 0
 		clear(s.tries)
 	}
-	return s.tries[a] < triesEach && s.all < triesAll
+	if s.tries[a] >= triesEach || s.all >= triesAll {
+		return false
+	}
+	s.tries[a]++ // of no more than triesAll addresses
+	s.all++
+	return true
 }
 
-// wrong counts a wrong token.
-func (s *signins) wrong(a netip.Prefix) {
+// forgive takes a try back: the token was right.
+func (s *signins) forgive(a netip.Prefix) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tries[a]++ // there are no more than triesAll
-	s.all++
+	if s.tries[a] > 0 { // else a new window has begun
+		s.all--
+		if s.tries[a]--; s.tries[a] == 0 {
+			delete(s.tries, a)
+		}
+	}
 }
 
 // addressOf is what tries are counted by: of IPv6 the part that one customer has.
@@ -231,15 +241,15 @@ func addressOf(r *http.Request) netip.Prefix {
 // tryToken tells whether token is the one in force; if not, it has answered.
 func (c *Console) tryToken(w http.ResponseWriter, r *http.Request, token string) bool {
 	from := addressOf(r)
-	if !c.signins.mayTry(from) {
+	if !c.signins.try(from) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(triesWindow.Seconds())))
 		fail(w, http.StatusTooManyRequests, "resource_exhausted", "too many wrong tokens: wait a minute")
 		return false
 	}
 	if want := c.o.Settings().Token; want != "" && equal(token, want) {
+		c.signins.forgive(from)
 		return true
 	}
-	c.signins.wrong(from)
 	c.o.Log.Info("a wrong token for the console", zap.String("peer", r.RemoteAddr)) // no more than triesAll a minute
 	if c.o.Audit != nil {
 		_, _ = c.o.Audit.begin(entry{Action: "sign-in", Address: r.RemoteAddr, Result: "wrong token"}) // nothing is changed by it

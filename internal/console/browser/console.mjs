@@ -114,7 +114,7 @@ await step("a player is found, traced, told something and kicked", async () => {
   await page.locator(".log li", { hasText: "save.put" }).first().waitFor(wait);
   await page.locator(".log li", { hasText: '"traced"' }).first().waitFor(wait);
   await shot(page, "player");
-  await page.getByRole("button", { name: "Stop the trace" }).click();
+  await page.getByRole("button", { name: "Stop trace" }).click();
   await page.getByRole("button", { name: "Message…" }).click();
   await page.getByLabel("Text").fill("hello from the console");
   await page.getByRole("button", { name: "Send" }).click();

@@ -22,7 +22,7 @@ export function chart(title, series, text) {
   function options(width) {
     const axis = { stroke: css("--muted"), font: "11px system-ui, sans-serif", grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
     return {
-      width, height: 150, legend: { show: false }, padding: [8, 6, 0, 0],
+      width, height: 150, legend: { show: false }, padding: [8, 26, 0, 0],
       cursor: { sync: { key: "console" }, y: false, points: { size: 6 } },
       scales: { x: { time: true }, y: { range: (u, min, max) => [0, max > 0 ? max * 1.12 : 1] } },
       axes: [

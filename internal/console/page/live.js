@@ -11,6 +11,7 @@ const sparks = new Map(); // by method: its calls a second, the last 60
 // remember keeps the small lines going while other pages are shown.
 export function remember(tick) {
   for (const [method, , r] of rowsOf(tick, "calls_total")) {
+    if (r === null) continue; // the first tick has no rates
     let line = sparks.get(method);
     if (!line) sparks.set(method, line = []);
     line.push(r || 0);

@@ -149,7 +149,7 @@ function player(side, uid) {
     let n = 0, dropped = 0;
     traceBox.hidden = false;
     log.replaceChildren();
-    put(trace, "Stop the trace");
+    put(trace, "Stop trace");
     trace.setAttribute("aria-pressed", "true");
     put(traceState, "Waiting for messages…");
     const counts = () => put(traceState, num(n) + " messages" + (dropped ? ", " + num(dropped) + " left out" : ""));
