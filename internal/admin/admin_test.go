@@ -195,3 +195,38 @@ func TestCloseCutsWhatDoesNotEnd(t *testing.T) {
 	}
 	close(release)
 }
+
+// Whoever gives pages decides who sees profiles; health asks nobody.
+func TestPagesAndTheirGuard(t *testing.T) {
+	var bound string
+	s, err := New(Options{Addr: "127.0.0.1:0", Log: zap.NewNop(), Ready: func() (bool, string) { return true, "" }, Pages: func(addr string) Pages {
+		bound = addr
+		return Pages{
+			Console: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusTeapot, "console "+r.URL.Path) }),
+			Guard: func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusForbidden, "guarded") })
+			},
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	if bound != s.Addr() {
+		t.Errorf("the pages were told %s, not %s", bound, s.Addr())
+	}
+	for path, want := range map[string]int{
+		"/": http.StatusTeapot, "/console/x": http.StatusTeapot, "/console/": http.StatusTeapot, "/healthz": 200, "/readyz": 200, "/consolex": 404,
+		"/debug/pprof/": 403, "/debug/pprof/heap": 403, "/debug/pprof/cmdline": 403, "/debug/pprof/profile": 403, "/debug/pprof/symbol": 403, "/debug/pprof/trace": 403,
+	} {
+		if status, body := get(t, s, path); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	client.CloseIdleConnections()
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	<-served
+}
