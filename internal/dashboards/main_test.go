@@ -61,6 +61,7 @@ func testConfig(dir, instance, push string) *config.Config {
 	cfg.Listen.Admin = "127.0.0.1:0"
 	cfg.Loop.Count = 2
 	cfg.Loop.SlowCallback = 100 * time.Millisecond
+	cfg.Store.Timeout = 10 * time.Second // a busy machine is no store that is away
 	cfg.Metrics.Instance = instance
 	cfg.Metrics.Influx.URL = push
 	cfg.Metrics.Influx.Interval = time.Second

@@ -42,9 +42,7 @@ func everyPromQL(t *testing.T, s *scene) {
 		check(r.name+", recorded", r.name, w, true)
 	}
 	for _, a := range alerts() {
-		if a.name != "GameserverdQueueAge" {
-			check(a.name, a.expr, w, true)
-		}
+		check(a.name, a.expr, w, true)
 	}
 	t.Logf("%d queries", asked)
 }

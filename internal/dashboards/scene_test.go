@@ -40,6 +40,7 @@ type scene struct {
 	a, b       *daemon
 	c          *child
 	sender     *client.Client // of b, who is there before it gets crowded
+	lateness   func() time.Duration
 
 	playing sync.WaitGroup
 	stop    context.CancelFunc // ends those who play
@@ -51,6 +52,8 @@ func newScene(t testing.TB) *scene {
 	t.Cleanup(cancel)
 	s := &scene{t: t, ctx: ctx, began: time.Now(), spans: spantest.New(t), authority: tlstest.New(t), names: map[string]string{}}
 	t.Cleanup(func() { s.at("all is taken down") })
+	s.lateness = late()
+	t.Cleanup(func() { s.lateness() })
 	admin := s.reserve("a", "b", "c")
 	s.prometheus = s.watch() // it takes five seconds until it looks for the first time
 	s.influx, s.sql, s.redis = storetest.InfluxDB(t), storetest.MariaDBAlone(t), storetest.RedisAlone(t)
@@ -65,6 +68,7 @@ func newScene(t testing.TB) *scene {
 	cfg.Listen.TLS.CertFile, cfg.Listen.TLS.KeyFile = s.authority.CertFile, s.authority.KeyFile
 	cfg.Store.SQL.Driver, cfg.Store.SQL.DSN, cfg.Store.Redis.URL = "mysql", s.sql.DSN, s.redis.URL
 	cfg.Store.Queue = 20
+	cfg.Worker.Concurrency = 1
 	cfg.Game.BoardsIndex = "redis"
 	s.a = startDaemon(t, cfg, &tls.Config{RootCAs: s.authority.Roots})
 
@@ -337,9 +341,9 @@ func late() (end func() time.Duration) {
 			}
 		}
 	}()
-	return func() time.Duration {
+	return sync.OnceValue(func() time.Duration {
 		close(stop)
 		<-stopped
 		return worst
-	}
+	})
 }

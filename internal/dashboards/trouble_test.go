@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"gameserverd/client"
 )
 
@@ -13,18 +15,45 @@ import (
 func (s *scene) trouble() {
 	s.t.Helper()
 	s.oddities()
+	s.ages()
 	s.reloads()
 	s.c.end()
 	s.c.start()
 	s.many(s.b, 150, "test.fail")
 	s.many(s.a, 32, "test.slow", 500)
 	s.many(s.b, 8, "test.hold", 300)
-	s.fires("GameserverdPanics b", "GameserverdCertificateEnds a", "GameserverdCertificateEndsSoon a", "GameserverdErrors b", "GameserverdSlowCalls a", "GameserverdLoopLag b")
+	s.fires("GameserverdPanics b", "GameserverdCertificateEnds a", "GameserverdCertificateEndsSoon a", "GameserverdErrors b", "GameserverdSlowCalls a",
+		"GameserverdLoopLag b", "GameserverdQueueAge ")
 	s.influx.Stall() // a push fails
 	s.memory()
 	s.influx.Resume()
 	s.stores()
 	s.drain()
+}
+
+// ages has a's only worker wait, and tells Redis that the tasks behind it have waited
+// for longer than anybody wants to in a test.
+func (s *scene) ages() {
+	s.t.Helper()
+	c := s.a.login(s.ctx, 53)
+	for range 4 {
+		if err := c.Call(s.ctx, "test.apply", nil, "test.wait"); err != nil {
+			s.t.Error(err)
+		}
+	}
+	options, err := redis.ParseURL(s.redis.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+	const pending, task, since = "asynq:{default}:pending", "asynq:{default}:t:", "pending_since"
+	eventually(s.t, "a task has waited for long", func() bool {
+		for _, id := range client.LRange(s.ctx, pending, 0, -1).Val() {
+			client.HSet(s.ctx, task+id, since, time.Now().Add(-2*oldQueue*time.Second).UnixNano())
+		}
+		return s.a.value("gameserverd_queue_oldest_seconds") > oldQueue
+	})
 }
 
 // memory fills b's budget: first the alert, then a new client is refused, a stranger
