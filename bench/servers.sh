@@ -6,7 +6,7 @@
 #   gonet        the standard library, a goroutine a connection, msgpack/v5
 #   gameserverd  ours; sqlite, mariadb, backlog, without and reward are ours too, on the
 #                stores that the caller's environment says; on has all limits, off and off2 those that cannot be
-#                switched off; one-address and one-connection may have one
+#                switched off; before and before2 are the binary that BEFORE names; one-address and one-connection may have one
 #   fanout       the bare room: one send to each connection, in C
 #   refuse       the least that refuses a connection, in C; refuse-told says why
 bin=$PWD/../bin
@@ -54,6 +54,7 @@ start() {
     gonet) set -- "$1" "$out_dir/gonet" -addr "127.0.0.1:$port" ;;
     refuse) set -- "$1" "$out_dir/refuse" "$port" ;;
     refuse-told) set -- "$1" "$out_dir/refuse" "$port" told ;;
+    before | before2) set -- "$1" "$BEFORE" serve ;;
     fanout) set -- "$1" "$out_dir/fanout" "$port" ;;
     gameserverd | sqlite | mariadb | backlog | without | reward | off | off2 | on | one-address | one-connection) set -- "$1" "$server" serve ;;
     *) echo "$1: no such server" >&2; return 1 ;;
