@@ -55,6 +55,7 @@ type Influx struct {
 	queue    *pushQueue
 	pushTime time.Duration // pushTime; tests have less patience
 	retry    time.Duration // retryFirst, likewise
+	last     time.Duration // lastTime; tests have more
 
 	// any goroutine
 	authorization atomic.Pointer[string]
@@ -103,7 +104,7 @@ func NewInflux(r *Registry, o InfluxOptions) (*Influx, error) {
 	transport.MaxIdleConnsPerHost, transport.DisableCompression = 1, true
 	x := &Influx{
 		o: o, registry: r, url: u.String(), shown: u.Scheme + "://" + u.Host + u.Path, queue: newPushQueue(o.MaxBuffer),
-		pushTime: pushTime, retry: retryFirst,
+		pushTime: pushTime, retry: retryFirst, last: lastTime,
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // the token is for that server alone
 		}},
@@ -138,7 +139,7 @@ func (x *Influx) Run(ctx context.Context) {
 	// Requests outlast ctx: one that is under way would have to be sent again.
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, cut) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(x.last, cut) })()
 	var sender sync.WaitGroup
 	sender.Go(func() { x.send(ctx, requests) })
 	tick := time.NewTicker(x.o.Interval)

@@ -64,7 +64,7 @@ func preparePush(t *testing.T, o InfluxOptions, mayLog ...string) *push {
 	if p.Influx, err = NewInflux(registry, o); err != nil {
 		t.Fatal(err)
 	}
-	p.retry = 5 * time.Millisecond
+	p.retry, p.last = 5*time.Millisecond, 20*time.Second
 	t.Cleanup(func() {
 		p.stop()
 		for _, e := range logs.All() {

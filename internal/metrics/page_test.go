@@ -201,6 +201,9 @@ func TestPageIsBounded(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("one too many: status %d, want 503", w.Code)
 	}
+	if r.refused.Load() != 1 {
+		t.Errorf("%d are counted as refused, want 1", r.refused.Load())
+	}
 	close(hold)
 	for range maxScrapes {
 		if code := <-codes; code != http.StatusOK {
