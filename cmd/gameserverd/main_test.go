@@ -199,7 +199,7 @@ func serveIn(t *testing.T, dir string, env ...string) *daemon {
 	p := launch(t, dir, append(append([]string{}, anywhere...), env...), "serve")
 	d := &daemon{process: p}
 	d.addr = p.until(p.out, `(?m)^gameserverd \S+ listens on (\S+)$`)[1]
-	d.admin = p.until(p.out, `(?m)^health, readiness and profiles: http://(\S+)/$`)[1]
+	d.admin = p.until(p.out, `(?m)^console, metrics and health: http://(\S+)/$`)[1]
 	p.until(p.err, "serving")
 	return d
 }

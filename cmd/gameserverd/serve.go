@@ -149,7 +149,7 @@ func greet(w io.Writer, program string, s *server.Server) {
 		fmt.Fprintln(w, "these are sockets of systemd: the addresses in listen.tcp are not used")
 	}
 	if admin := s.AdminAddr(); admin != "" {
-		fmt.Fprintf(w, "health, readiness and profiles: http://%s/\n", admin)
+		fmt.Fprintf(w, "console, metrics and health: http://%s/\n", admin)
 	}
 	try := program + " call sum 1 2"
 	if !slices.Contains(addrs, cli.DefaultAddr) {

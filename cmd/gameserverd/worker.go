@@ -100,7 +100,7 @@ func work(program, file, name string) error {
 func greetWorker(w io.Writer, program string, cfg *config.Config, s *server.Server) {
 	fmt.Fprintf(w, "gameserverd %s, worker %s, runs tasks of %s\n", readBuild().Version, s.WorkerName(), cfg.SQLPlace())
 	if admin := s.AdminAddr(); admin != "" {
-		fmt.Fprintf(w, "health, readiness and profiles: http://%s/\n", admin)
+		fmt.Fprintf(w, "console, metrics and health: http://%s/\n", admin)
 	}
 	fmt.Fprintf(w, "try: %s ctl --worker %s status\n", program, s.WorkerName())
 }

@@ -116,7 +116,7 @@ func TestWorkersBesideADaemon(t *testing.T) {
 	}
 
 	// The admin server is the worker's own.
-	admin := first.until(first.out, `(?m)^health, readiness and profiles: http://(\S+)/$`)[1]
+	admin := first.until(first.out, `(?m)^console, metrics and health: http://(\S+)/$`)[1]
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		resp, err := (&http.Client{Timeout: deadline, Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + admin + path)
 		if err != nil {
