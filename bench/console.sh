@@ -30,6 +30,7 @@ build
 free_port
 ADMIN=127.0.0.1:$port
 admin=http://$ADMIN
+export GAMESERVERD_LIMITS_LOGIN_TIMEOUT=5m # 10,000 take a while to come on a busy machine
 start gameserverd || exit 1
 daemon=$pid
 

@@ -218,7 +218,7 @@ function storesPart() {
       const [, , rows50, rows99] = rowsOf(tick, "commit_rows")[0] || [];
       const [again = 0] = rowsOf(tick, "commit_retries_total")[0] || [];
       const list = [["Transactions", rate(commits) + " a second"], ["Time", "p50 " + ms(time50) + ", p99 " + ms(time99)],
-        ["Rows of one", rows50 === undefined ? "–" : "p50 " + num(Math.ceil(rows50)) + ", p99 " + num(Math.ceil(rows99))], ["Changes that wait", num(total(tick, "commit_waiting")) + " of " + num(total(tick, "commit_waiting_limit"))],
+        ["Rows of one", rows50 == null ? "–" : "p50 " + num(Math.ceil(rows50)) + ", p99 " + num(Math.ceil(rows99))], ["Changes that wait", num(total(tick, "commit_waiting")) + " of " + num(total(tick, "commit_waiting_limit"))],
         ["Tried again", num(again)], ["Players in memory", num(total(tick, "players_loaded"))]];
       for (const [outcome, n] of rowsOf(tick, "commit_changes_total")) list.push(["Changes " + outcome.replace("_", " "), num(n)]);
       facts_(facts, list);
