@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // How many rows one statement has, and one transaction.
@@ -18,13 +18,13 @@ const (
 	fillCommit = 10_000
 )
 
-// fill inserts rows into a database that a daemon has made.
-func fill(what, dsn string, args []string) error {
-	flags := flag.NewFlagSet(what, flag.ExitOnError)
+// fill inserts players into a database that a daemon has made.
+func fill(dsn string, args []string) error {
+	flags := flag.NewFlagSet("players", flag.ExitOnError)
 	n := flags.Int64("n", 1_000_000, "how many")
 	flags.Parse(args)
 	if dsn == "" {
-		return fmt.Errorf("%s: only -mysql", what)
+		return errors.New("players: only -mysql")
 	}
 	config, err := mysql.ParseDSN(dsn)
 	if err != nil {
@@ -37,30 +37,12 @@ func fill(what, dsn string, args []string) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	table, columns, row := "players", "uid, name, level, gold, items, created_ms, seen_ms, version", player
-	if what == "backlog" {
-		table, row = "tasks", waitingTask()
-		columns = "id, name, queue, args, state, run_ms, look_ms, claim, attempts, failures, revoked, retries, backoff_ms, timeout_ms, retain_ms, created_ms, ended_ms, result, problem"
-	}
-	return insert(db, table, columns, *n, row)
+	return insert(db, "players", "uid, name, level, gold, items, created_ms, seen_ms, version", *n, player)
 }
 
 func player(i int64) []any {
 	now := time.Now().UnixMilli()
 	return []any{i, fmt.Sprintf("seeded-%09d", i), 7, 1234, `{"bomb":1,"potion":3}`, now, now, 1}
-}
-
-// waitingTask makes tasks as they are stored when they are applied: due at once, to be
-// looked after 15 s later.
-func waitingTask() func(i int64) []any {
-	args, err := msgpack.Marshal([]any{"2026-01-01", int64(0)})
-	if err != nil {
-		panic(err) // two plain values
-	}
-	return func(i int64) []any {
-		now := time.Now().UnixMilli()
-		return []any{i, "reward.daily", "low", args, 0, now, now + 15_000, 0, 0, 0, 0, 10, 1000, 600_000, 0, now, 0, []byte{}, []byte{}}
-	}
 }
 
 func insert(db *sql.DB, table, columns string, n int64, row func(i int64) []any) error {

@@ -1,11 +1,12 @@
 // Tasks measures internal/tasks from outside a daemon, and fills databases for the measurements of one.
 //
 //	tasks -sqlite FILE | -mysql DSN  -redis embedded | URL  durable|ephemeral|asynq [-n 50000] [-concurrency 256]
-//	tasks -mysql DSN  backlog|players [-n 1000000]
+//	tasks -mysql DSN -redis URL  backlog [-n 1000000]
+//	tasks -mysql DSN  players [-n 1000000]
 //
 // durable applies tasks that do nothing, as fast as the group commit takes them, and waits until all have run and their
 // rows are gone; ephemeral does it with ephemeral ones, and asynq with asynq alone, on the same Redis: the limit of
-// ephemeral. backlog and players fill a database that a daemon has made: with tasks that wait, and are due; with
+// ephemeral. backlog applies durable tasks that nobody runs, and players fills a database that a daemon has made with
 // players who were seen today. Results are JSON, one value a line; progress goes to standard error.
 package main
 
@@ -47,9 +48,9 @@ func main() {
 	}
 	var err error
 	switch what, args := flag.Arg(0), flag.Args()[1:]; what {
-	case "backlog", "players":
-		err = fill(what, *dsn, args)
-	case "durable", "ephemeral", "asynq":
+	case "players":
+		err = fill(*dsn, args)
+	case "durable", "ephemeral", "asynq", "backlog":
 		err = measure(what, *file, *dsn, *redis, args)
 	default:
 		flag.Usage()
@@ -128,7 +129,7 @@ func measure(what, file, dsn, redis string, args []string) error {
 	concurrency := flags.Int("concurrency", 256, "how many run at once")
 	flags.Parse(args)
 	workers := *concurrency
-	if what == "asynq" {
+	if what == "asynq" || what == "backlog" {
 		workers = 0
 	}
 	p, err := open(file, dsn, redis, workers, what == "ephemeral")
@@ -138,6 +139,9 @@ func measure(what, file, dsn, redis string, args []string) error {
 	defer p.close()
 	if err := p.tasks.Start(); err != nil {
 		return err
+	}
+	if what == "backlog" {
+		return p.apply(*n, func() int64 { return p.tasks.Counters().Handed })
 	}
 	apply := map[string]func(int64) error{"durable": p.durable, "ephemeral": p.ephemeral, "asynq": p.asynq(*concurrency)}[what]
 	if err := apply(*n / 10); err != nil { // connections, prepared statements
@@ -162,6 +166,11 @@ const waiting = 5000
 // durable returns when n tasks have run and their rows are gone.
 func (p *process) durable(n int64) error {
 	before := p.tasks.Counters().Done
+	return p.apply(n, func() int64 { return p.tasks.Counters().Done - before })
+}
+
+// apply applies n durable tasks and waits for the count of them.
+func (p *process) apply(n int64, count func() int64) error {
 	room := make(chan struct{}, waiting)
 	failed := make(chan error, 1)
 	for range n {
@@ -184,7 +193,7 @@ func (p *process) durable(n int64) error {
 			<-room
 		})
 	}
-	return until("run", n, func() int64 { return p.tasks.Counters().Done - before })
+	return until("done", n, count)
 }
 
 // together is how many ephemeral tasks are handed over before one is waited for: redis

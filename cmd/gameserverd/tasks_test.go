@@ -70,7 +70,7 @@ func (p *process) becomes(id, state string) (task ctl.Task) {
 func TestTasksThatWait(t *testing.T) {
 	t.Parallel()
 	d := serveOn(t, "GAMESERVERD_WORKER_EMBEDDED=false", "GAMESERVERD_GAME_DAILY_REWARD_AT=")
-	d.says(0, `^0 waiting, 0 running, 0 done, 0 archived, 0 revoked\n$`, "list")
+	d.says(0, `^0 waiting, 0 running, 0 done, 0 archived, 0 revoked\n(queue \w+: 0 wait, 0 active, 0 later\n)*$`, "list")
 	d.says(0, `^task \d+: it was applied\n$`, "run", "reward.daily", `"2026-11-23"`, "0")
 	id := d.apply("2026-11-24")
 	var list ctl.TaskList
@@ -81,7 +81,7 @@ func TestTasksThatWait(t *testing.T) {
 	if d.tasksJSON(&list, "list", "--limit", "1"); len(list.Tasks) != 1 || list.Counts["waiting"] != 2 {
 		t.Errorf("%+v", list)
 	}
-	d.says(0, `(?m)^2 waiting, 0 running.*\n(queue low: \d wait.*\n)?ID +NAME +QUEUE +STATE +RUN +ATTEMPTS +FAILURES +PROBLEM\n(\d+ +reward.daily +low +waiting +20\S+Z +0 +0/50 +\n){2}$`, "list")
+	d.says(0, `(?m)^2 waiting, 0 running.*\n(queue \w+: \d wait.*\n)*ID +NAME +QUEUE +STATE +RUN +ATTEMPTS +FAILURES +PROBLEM\n(\d+ +reward.daily +low +waiting +20\S+Z +0 +0/50 +\n){2}$`, "list")
 	d.says(0, `(?s)^id +`+id+`\nname +reward.daily\nargs +\["2026-11-24",0\]\nqueue +low\nstate +waiting\ncreated +20\S+\nrun +20\S+\nattempts +0\nfailures +0 of 51\n$`, "show", id)
 
 	again := `\nhint: ` + regexp.QuoteMeta(binary) + ` tasks show ` + id + ` says how it is\n$`
@@ -97,9 +97,9 @@ func TestTasksThatWait(t *testing.T) {
 	d.says(0, `^\{"id":"`+id+`","done":"it waits again"\}\n$`, "retry", id, "--json")
 
 	d.want(`(?m)^tasks +none are run here$`, "status")
-	d.want(`(?m)^queue low +\d wait, 0 active, 0 later, the oldest since \S+$`, "status")
+	d.want(`(?m)^queue low +\d wait, 0 active, 0 later`, "status")
 	d.want(`(?m)^tasks_applied +2$`, "status")
-	d.want(`"tasks":\{"running":0,"most":0,"queues":\[\{"name":"low","waits":\d,"active":0,"later":0,"oldest_ms":\d+\}\]\}`, "status", "--json")
+	d.want(`"tasks":\{"running":0,"most":0,"queues":\[.*\{"name":"low","waits":\d,"active":0,"later":0,"oldest_ms":\d+\}`, "status", "--json")
 }
 
 func TestTasksErrors(t *testing.T) {

@@ -52,7 +52,7 @@ func (s *shared) work(env ...string) *process {
 // works waits until a worker works, and learns its name.
 func (s *shared) works(p *process) *process {
 	s.t.Helper()
-	p.name = p.until(p.err, `"msg":"working","name":"([^"]*)"`)[1]
+	p.name = p.until(p.err, `"msg":"working","worker":"([^"]*)"`)[1]
 	return p
 }
 

@@ -32,7 +32,6 @@ type control struct {
 	drain  atomic.Pointer[drainBegun]
 	report atomic.Pointer[Report]
 	closed atomic.Bool
-	depths queueDepths
 	served chan struct{} // closed when Serve has returned; nil: it was not called
 }
 

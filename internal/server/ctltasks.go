@@ -67,7 +67,7 @@ func (s *Server) ctlTaskList(ctx context.Context, state string, limit int) (list
 	if list.Counts, err = s.tasks.Count(ctx); err != nil {
 		return list, err
 	}
-	list.Tasks, list.Queues = []ctl.Task{}, s.control.depths.get(s.taskQueues)
+	list.Tasks, list.Queues = []ctl.Task{}, s.taskQueues()
 	for _, info := range infos {
 		list.Tasks = append(list.Tasks, ctlTask(info))
 	}

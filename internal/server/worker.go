@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
-	"time"
 
 	"gameserverd/internal/ctl"
 	"gameserverd/internal/store"
@@ -60,54 +58,11 @@ func (s *Server) role() string {
 	return "serve"
 }
 
-// queueDepths are what waits in Redis, looked at by one goroutine at a time and no more
-// often than every depthEvery, however many ask. Any goroutine.
-type queueDepths struct {
-	mu      sync.Mutex // guards what follows
-	at      time.Time  // of list
-	list    []ctl.TaskQueue
-	looking chan struct{} // closed when the look under way has ended; nil: there is none
-}
-
-const depthEvery = 100 * time.Millisecond
-
-// get returns nil when Redis does not answer within depthTime.
-func (d *queueDepths) get(look func() []ctl.TaskQueue) []ctl.TaskQueue {
-	d.mu.Lock()
-	if d.list != nil && time.Since(d.at) < depthEvery {
-		defer d.mu.Unlock()
-		return d.list
-	}
-	looking := d.looking
-	if looking == nil {
-		looking = make(chan struct{})
-		d.looking = looking
-		go func() {
-			list := look()
-			d.mu.Lock()
-			d.list, d.at, d.looking = list, time.Now(), nil
-			d.mu.Unlock()
-			close(looking)
-		}()
-	}
-	d.mu.Unlock()
-	late := time.NewTimer(depthTime)
-	defer late.Stop()
-	select {
-	case <-looking:
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.list
-	case <-late.C:
-		return nil
-	}
-}
-
 // tasksStatus is how tasks are, for operators. Any goroutine.
 func (s *Server) tasksStatus() ctl.TasksStatus {
 	st := ctl.TasksStatus{Running: s.tasks.Running(), Most: s.concurrency(), Queues: []ctl.TaskQueue{}}
 	if s.state.Load() != starting { // Redis may not be there yet
-		st.Queues = s.control.depths.get(s.taskQueues)
+		st.Queues = s.taskQueues()
 	}
 	return st
 }
@@ -117,7 +72,7 @@ func (s *Server) taskQueues() []ctl.TaskQueue {
 	if up, _, _ := s.stores.redisUp.State(); !up {
 		return nil
 	}
-	list := []ctl.TaskQueue{}
+	var list []ctl.TaskQueue
 	for _, d := range s.tasks.Depths() {
 		list = append(list, ctl.TaskQueue{Name: d.Queue, Waits: d.Waits, Active: d.Active, Later: d.Later, OldestMS: d.Oldest.Milliseconds()})
 	}
