@@ -18,10 +18,12 @@ import (
 func rounds() int {
 	n, err := strconv.Atoi(os.Getenv("TASKS_SEEDS"))
 	if err != nil {
-		return 2
+		return fewRounds
 	}
 	return n
 }
+
+const fewRounds = 2
 
 // Whatever is killed, stalled or emptied, and whenever: each task whose row was committed
 // has exactly one effect, and ends as it should. Workers are processes, and die by
@@ -43,7 +45,7 @@ func TestNothingIsLostWhateverFails(t *testing.T) {
 // checkTicks lets what is left end, and compares with what is promised of schedules: each
 // tick that was taken has run, in one task.
 func (f *faults) checkTicks(t *testing.T) {
-	last := startChild(t, childOptions{DSN: f.sql.DSN, Redis: f.redis.URL, Lease: childLease, Concurrency: 4})
+	last := startChild(t, childOptions{DSN: f.sql.DSN, Redis: f.redis.URL, Lease: childLease, Lost: 8 * time.Second, Concurrency: 4})
 	defer last.kill()
 	ticks := f.p.count(f.applier.sql, countTicks)
 	eventually(t, "each tick that was taken has run", 30*time.Second, func() bool { return f.p.count(f.applier.sql, countTicked) == ticks })
@@ -51,6 +53,33 @@ func (f *faults) checkTicks(t *testing.T) {
 		t.Errorf("%d tasks have run for %d ticks", n, ticks)
 	}
 	t.Logf("%d ticks", ticks)
+	if rounds() > fewRounds { // it takes as long as asynq's leases
+		f.checkRedis(t)
+	}
+}
+
+// checkRedis waits until nothing of what dead workers had is left as if it ran.
+func (f *faults) checkRedis(t *testing.T) {
+	eventually(t, "redis has nothing that waits or runs", 60*time.Second, func() bool {
+		left := int64(0)
+		for _, queue := range []string{"default", "low"} {
+			for _, part := range []string{"pending", "active"} {
+				n, err := f.applier.redis.Client().LLen(limited(f.t), asynqKey(queue, part)).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				left += n
+			}
+			for _, part := range []string{"lease", "retry", "scheduled", "archived"} {
+				n, err := f.applier.redis.Client().ZCard(limited(f.t), asynqKey(queue, part)).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				left += n
+			}
+		}
+		return left == 0
+	})
 }
 
 const childLease = 2 * time.Second
