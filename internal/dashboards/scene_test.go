@@ -312,14 +312,18 @@ func (s *scene) fills(deaf uint64, share float64) {
 	s.flood(deaf, func() bool { return s.b.value("gameserverd_write_buffer_bytes") > share*limit })
 }
 
-// flood sends to a client of b that does not read until it is enough. It looks after
-// every third, which are a twentieth of the budget.
+// flood sends to a client of b that does not read until it is enough. What b says of
+// itself may be a tenth of a second old, so it sends a twentieth of the budget at a
+// time, and then waits for longer than that.
 func (s *scene) flood(deaf uint64, enough func() bool) {
 	s.t.Helper()
+	tick := time.NewTicker(120 * time.Millisecond)
+	defer tick.Stop()
 	eventually(s.t, "the deaf client has enough", func() bool {
 		for range 3 {
 			_ = s.sender.Call(s.ctx, "test.flood", nil, deaf) // it may have been closed by now
 		}
+		<-tick.C
 		return enough()
 	})
 }
