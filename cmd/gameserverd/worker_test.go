@@ -171,7 +171,7 @@ func TestWorkerEndsWhatRuns(t *testing.T) {
 	}
 	w.signal(syscall.SIGTERM)
 	w.until(w.err, `"msg":"draining"`)
-	w.until(w.err, `"msg":"tasks wait","queue":"low","waits":0,"active":1`)
+	w.until(w.err, `"msg":"tasks wait","queue":"low","waiting":0,"active":1`)
 	release()
 	if code := w.exit(); code != 0 || strings.Contains(w.err.String(), "handed back") {
 		t.Errorf("exit code %d\n%s", code, w.err)

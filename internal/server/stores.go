@@ -20,6 +20,7 @@ import (
 	"gameserverd/internal/store"
 	"gameserverd/internal/store/embedded"
 	"gameserverd/internal/store/schema"
+	"gameserverd/internal/tasks"
 	"gameserverd/wire"
 )
 
@@ -39,8 +40,10 @@ type stores struct {
 	players  *players.Players
 	boards   *boards.Boards
 
-	worker   bool // runs tasks only
-	closed   bool // only Run and New touch it
+	worker bool // runs tasks only
+	closed bool // only Run and New touch it
+	inUse  bool // Redis, until the process ends: closing it would crash who uses it; likewise
+
 	watching sync.WaitGroup
 	unwatch  context.CancelFunc // nil: nobody watches
 
@@ -331,6 +334,7 @@ func (s *Server) closeStores(ctx context.Context) {
 	if s.tasks != nil {
 		if err := s.tasks.Close(ctx); err != nil {
 			s.log.Warn("tasks did not end in time", zap.Error(err))
+			s.stores.inUse = errors.Is(err, tasks.ErrCarrier)
 		}
 	}
 	if err := s.stores.close(ctx); err != nil {
@@ -355,10 +359,10 @@ func (st *stores) close(ctx context.Context) error {
 	if st.boards != nil {
 		errs = append(errs, st.boards.Close(ctx))
 	}
-	if st.redis != nil {
+	if st.redis != nil && !st.inUse {
 		errs = append(errs, st.redis.Close(ctx))
 	}
-	if st.embedded != nil {
+	if st.embedded != nil && !st.inUse {
 		st.embedded.Close()
 	}
 	if st.sql != nil {

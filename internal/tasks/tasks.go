@@ -72,6 +72,8 @@ type Tasks struct {
 	depths    depthsCache
 	stopOnce  sync.Once     // of Stop
 	stopped   chan struct{} // closed when Stop has ended
+	shutOnce  sync.Once     // of shutServer
+	shut      chan struct{} // closed when asynq has ended
 	counts    counts
 	schedules atomic.Pointer[[]Schedule]
 	nudge     chan struct{} // wakes the reconciler
@@ -112,7 +114,7 @@ func New(o Options) (*Tasks, error) {
 	orElse(&o.Grace, defaultGrace)
 	t := &Tasks{
 		o: o, definitions: make(map[string]*Definition), running: make(map[int64]*run), ephemeral: make(map[string]*run),
-		stopped: make(chan struct{}), nudge: make(chan struct{}, 1), stats: newStats(o.Definitions),
+		stopped: make(chan struct{}), shut: make(chan struct{}), nudge: make(chan struct{}, 1), stats: newStats(o.Definitions),
 		slots: make(slots, o.Concurrency), unwritten: make(chan struct{}, maxUnwritten),
 	}
 	for _, d := range o.Definitions {
@@ -197,6 +199,11 @@ func (t *Tasks) Drain(ctx context.Context) (handedBack []string) {
 	return handedBack
 }
 
+// ErrCarrier is the error of Close when asynq has not ended. It then still waits for
+// Redis, and crashes the process when the connection is closed under it: whoever gets
+// this error must leave the store.Redis open, and end the process.
+var ErrCarrier = errors.New("tasks: what carries them waits for redis")
+
 // Close ends everything, whether it was drained or not; then nothing of it uses the
 // stores any more. ctx bounds it. Any goroutine but a loop's.
 func (t *Tasks) Close(ctx context.Context) error {
@@ -215,12 +222,24 @@ func (t *Tasks) Close(ctx context.Context) error {
 		t.runs.Wait()
 		close(ended)
 	}()
+	var err error
 	select {
 	case <-ended:
-		return nil
 	case <-ctx.Done():
-		return errors.New("tasks: a store holds what is left of them")
+		err = errors.New("tasks: a store holds what is left of them")
 	}
+	if t.server != nil && t.started.Load() {
+		select {
+		case <-ctx.Done():
+		case <-t.shut:
+		}
+		select {
+		case <-t.shut:
+		default:
+			return ErrCarrier
+		}
+	}
+	return err
 }
 
 // define finds the function of a task by its name.

@@ -281,15 +281,16 @@ func (t *Tasks) endEphemeral(r *run, e *envelope, failures int, err error) error
 const shutTime = 2 * time.Second
 
 func (t *Tasks) shutServer() {
-	ended := make(chan struct{})
-	go func() {
-		t.server.Shutdown()
-		close(ended)
-	}()
+	t.shutOnce.Do(func() {
+		go func() {
+			t.server.Shutdown()
+			close(t.shut)
+		}()
+	})
 	late := time.NewTimer(shutTime)
 	defer late.Stop()
 	select {
-	case <-ended:
+	case <-t.shut:
 	case <-late.C:
 		t.o.Log.Warn("what carries the tasks does not end: redis does not answer")
 	}
