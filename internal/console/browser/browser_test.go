@@ -36,7 +36,7 @@ type daemon struct {
 func build(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "gameserverd")
-	cmd := exec.Command("go", "build", "-o", binary, "gameserverd/cmd/gameserverd")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", binary, "gameserverd/cmd/gameserverd") // what make build has in the cache
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
