@@ -160,7 +160,7 @@ func TestTheConsoleInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	locked := serve(t, binary, "GAMESERVERD_ADMIN_TOKEN_FILE="+tokenFile)
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	load, endLoad := context.WithCancel(ctx)
 	running := players(load, t, open.tcp, 20)

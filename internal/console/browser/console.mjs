@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 const [, , program, base, locked, token, shots] = process.argv;
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const wait = { timeout: 15000 };
+const wait = { timeout: 40000 }; // of a machine that does much else at the same time
 const problems = [];
 const expected = []; // what the console of the browser may say, while it may
 if (shots) mkdirSync(shots, { recursive: true });
