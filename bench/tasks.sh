@@ -134,7 +134,7 @@ rates() {
 }
 
 backlog() {
-    local run name other
+    local run name other order
     for name in without backlog; do
         start_redis || { say "Redis does not start"; exit 1; }
         redises[$name]=$redis_pid
@@ -143,7 +143,9 @@ backlog() {
     say "applying $n tasks that nobody runs"
     "$out_dir/tasks" -mysql "$(dsn backlog)" -redis "$redis_url" backlog -n "$n" || exit 1
     for run in 0 $(seq "$runs"); do                 # run 0 warms up
-        for name in without backlog; do
+        order="without backlog"
+        [ $((run % 2)) = 0 ] || order="backlog without"
+        for name in $order; do
             if [ $name = backlog ]; then other=without; else other=backlog; fi
             stopped=("${pids[$other]}" "${redises[$other]}")
             kill -STOP "${stopped[@]}"
