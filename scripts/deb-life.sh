@@ -18,7 +18,10 @@ rights /etc/gameserverd "root:gameserverd 750"
 rights $config "root:gameserverd 640"
 rights /etc/gameserverd/jwt.secret "root:gameserverd 440"
 rights /etc/default/gameserverd "root:root 600"
-grep -qE '^[0-9a-f]{64}$' /etc/gameserverd/jwt.secret || fail "no secret was made"
+rights /etc/gameserverd/console.token "root:gameserverd 440"
+for secret in jwt.secret console.token; do
+	grep -qE '^[0-9a-f]{64}$' /etc/gameserverd/$secret || fail "no $secret was made"
+done
 [ -e /etc/systemd/system/multi-user.target.wants/gameserverd.service ] || fail "the service is not enabled"
 [ -e /etc/systemd/system/sockets.target.wants/gameserverd.socket ] || fail "the socket is not enabled"
 [ ! -e /etc/systemd/system/multi-user.target.wants/gameserverd-worker.service ] || fail "the worker is enabled"
@@ -30,7 +33,7 @@ gameserverd check --config $config >"$log" 2>&1 || fail "the shipped configurati
 sed -i 's/rate_burst: 200/rate_burst: 222/' $config
 chmod 600 $config
 deb-systemd-helper disable gameserverd.service >/dev/null 2>&1 || rm /etc/systemd/system/multi-user.target.wants/gameserverd.service
-rm /etc/gameserverd/jwt.secret
+rm /etc/gameserverd/jwt.secret /etc/gameserverd/console.token
 deb-systemd-helper enable gameserverd-worker.service >/dev/null 2>&1
 dpkg_ -i --force-confdef --force-confold "$2"
 grep -q 'rate_burst: 222' $config || fail "the configuration was not kept"
@@ -40,6 +43,7 @@ rights $config "root:gameserverd 600"
 [ -e /etc/systemd/system/sockets.target.wants/gameserverd.socket ] || fail "the socket is not enabled any more"
 [ -e /etc/systemd/system/multi-user.target.wants/gameserverd-worker.service ] || fail "the worker is not enabled any more"
 [ ! -e /etc/gameserverd/jwt.secret ] || fail "a secret was made again"
+[ -e /etc/gameserverd/console.token ] || fail "the configuration names a console.token that there is not"
 
 install -d -o gameserverd -g gameserverd -m 700 /var/lib/gameserverd
 touch /var/lib/gameserverd/gameserverd.db /etc/gameserverd/jwt.secret /etc/gameserverd/tls.key
@@ -49,7 +53,7 @@ for kept in $config /var/lib/gameserverd/gameserverd.db /etc/gameserverd/jwt.sec
 done
 [ ! -e /usr/bin/gameserverd ] || fail "remove has left the binary"
 dpkg_ -P gameserverd
-for gone in $config /var/lib/gameserverd /etc/gameserverd/jwt.secret /etc/systemd/system/sockets.target.wants/gameserverd.socket \
+for gone in $config /var/lib/gameserverd /etc/gameserverd/jwt.secret /etc/gameserverd/console.token /etc/systemd/system/sockets.target.wants/gameserverd.socket \
 	/etc/systemd/system/multi-user.target.wants/gameserverd-worker.service; do
 	[ ! -e $gone ] && [ ! -L $gone ] || fail "purge has left $gone"
 done

@@ -109,6 +109,12 @@ func lookSecrets(cfg *config.Config, file string) (all []SecretFacts) {
 	if cfg.Listen.TLS.KeyFile != "" {
 		add("listen.tls.key_file", auth.Locate(cfg.Listen.TLS.KeyFile))
 	}
+	if cfg.Admin.TokenFile != "" {
+		add("admin.token_file", auth.Locate(cfg.Admin.TokenFile))
+	}
+	if cfg.Metrics.Influx.TokenFile != "" {
+		add("metrics.influx.token_file", auth.Locate(cfg.Metrics.Influx.TokenFile))
+	}
 	for _, v := range cfg.Values() {
 		// A password is shown as ***, and says where it stands.
 		if file != "" && (v.Key == "store.sql.dsn" || v.Key == "store.redis.url") && strings.Contains(v.Value, "***") && strings.HasPrefix(v.Source, file+":") {

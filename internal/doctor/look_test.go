@@ -136,6 +136,7 @@ func TestLookAtSecrets(t *testing.T) {
 	}
 	file := filepath.Join(dir, "c.yaml")
 	text := "data_dir: " + dir + "\nauth: {mode: jwt, jwt: {secret_file: " + key + "}}\nlisten: {tls: {cert_file: /absent/c, key_file: /absent/k}}\n" +
+		"admin: {token_file: " + key + "}\nmetrics: {influx: {token_file: /absent/t}}\n" +
 		"store: {sql: {driver: mysql, dsn: 'game:hunter2@tcp(127.0.0.1:1)/game'}, redis: {url: 'redis://:hunter2@127.0.0.1:1'}, timeout: 100ms}\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestLookAtSecrets(t *testing.T) {
 	o := options
 	o.File = file
 	all := Judge(cfg, Look(testContext(t), cfg, o))
-	for _, check := range []string{"auth.jwt.secret_file", "listen.tls.key_file", "password of store.sql.dsn", "password of store.redis.url", "certificate", "store.sql", "store.redis"} {
+	for _, check := range []string{"auth.jwt.secret_file", "listen.tls.key_file", "admin.token_file", "metrics.influx.token_file", "password of store.sql.dsn", "password of store.redis.url", "certificate", "store.sql", "store.redis"} {
 		if one := find(t, all, check); one.Grade != Bad {
 			t.Errorf("%+v", one)
 		}
