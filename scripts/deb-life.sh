@@ -34,7 +34,7 @@ sed -i 's/rate_burst: 200/rate_burst: 222/' $config
 chmod 600 $config
 deb-systemd-helper disable gameserverd.service >/dev/null 2>&1 || rm /etc/systemd/system/multi-user.target.wants/gameserverd.service
 rm /etc/gameserverd/jwt.secret /etc/gameserverd/console.token
-deb-systemd-helper enable gameserverd-worker.service >/dev/null 2>&1
+ln -s /lib/systemd/system/gameserverd-worker.service /etc/systemd/system/multi-user.target.wants/ # as systemctl enable does
 dpkg_ -i --force-confdef --force-confold "$2"
 grep -q 'rate_burst: 222' $config || fail "the configuration was not kept"
 grep -q 'New in this version' $config.dpkg-dist || fail "the new configuration is not beside the old"
