@@ -2,10 +2,12 @@ package console
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +19,9 @@ import (
 // changed. An act has two, with the same id: one before, and one with what came of it.
 // Any goroutine.
 type Audit struct {
-	path string // immutable
+	// immutable
+	path string
+	life string // what the ids of this opening begin with
 
 	mu   sync.Mutex // guards what follows
 	file *os.File
@@ -44,7 +48,8 @@ func OpenAudit(path string) (*Audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Audit{path: path, file: file}, nil
+	// The process's number would be 1 at every start of a container.
+	return &Audit{path: path, life: strings.ToLower(rand.Text()[:8]), file: file}, nil
 }
 
 // appendTo does not wait for a reader of a named pipe.
@@ -57,7 +62,7 @@ func (a *Audit) begin(e entry) (id string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
-	e.ID = fmt.Sprintf("%d-%d", os.Getpid(), a.next)
+	e.ID = a.life + "-" + strconv.FormatUint(a.next, 10)
 	return e.ID, a.writeLocked(e)
 }
 

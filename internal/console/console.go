@@ -59,25 +59,29 @@ type Console struct {
 	// any goroutine
 	signins  signins
 	live     live
-	requests chan struct{} // full: too many at once
+	requests chan struct{} // full: too many at once of those who have signed in
+	entering chan struct{} // full: too many sign in at once
 	looking  chan struct{} // full: somebody takes a snapshot of the sessions
 	calls    chan struct{} // full: too many methods are tried at once
-	ending   chan struct{} // closed by Close: streams end
+	ending   chan struct{} // closed by End: streams end
 	closing  sync.Once
 }
 
 // The bounds of what is asked at once, and of a request's body in bytes.
 const (
 	maxRequests = 64
+	maxSignIns  = 16
+	signInTime  = time.Second // until all of its body is there: anybody can begin one
 	maxCalls    = 8
 	maxBody     = 1 << 20
 )
 
-// New makes a console; Close ends it.
+// New makes a console; End and Close end it.
 func New(o Options) *Console {
 	c := &Console{
 		o: o, local: onlyLocal(o.Addr), cookie: cookieName(o.Addr), mux: http.NewServeMux(),
-		requests: make(chan struct{}, maxRequests), looking: make(chan struct{}, 1), calls: make(chan struct{}, maxCalls), ending: make(chan struct{}),
+		requests: make(chan struct{}, maxRequests), entering: make(chan struct{}, maxSignIns),
+		looking: make(chan struct{}, 1), calls: make(chan struct{}, maxCalls), ending: make(chan struct{}),
 	}
 	c.signins.init()
 	c.live.init(o, c.ending)
@@ -85,15 +89,22 @@ func New(o Options) *Console {
 	return c
 }
 
-// Close ends the streams of open pages, and closes the audit log. Idempotent.
-func (c *Console) Close() {
+// End ends the streams of open pages: they would hold the end of the server up. What
+// is done for operators goes on. Idempotent.
+func (c *Console) End() {
 	c.closing.Do(func() {
 		close(c.ending)
 		c.live.end()
-		if c.o.Audit != nil {
-			_ = c.o.Audit.close() // every line is with the kernel
-		}
 	})
+}
+
+// Close ends the streams and closes the audit log, after the requests under way have
+// ended: what comes of them is written there. Idempotent.
+func (c *Console) Close() {
+	c.End()
+	if c.o.Audit != nil {
+		_ = c.o.Audit.close() // every line is with the kernel; a second time there is nothing to close
+	}
 }
 
 // Reopen opens the audit log again by its name, after it was moved away. With an error
@@ -140,19 +151,19 @@ func (c *Console) routes() {
 		static.ServeHTTP(w, r)
 	})))
 	c.mux.Handle("GET /console/hello", c.own(c.hello))
-	c.mux.Handle("POST /console/signin", c.own(c.signIn))
+	c.mux.Handle("POST /console/signin", c.own(bounded(c.entering, c.signIn)))
 	c.mux.Handle("POST /console/signout", c.own(c.signOut))
 	for pattern, fn := range map[string]http.HandlerFunc{
 		"GET /console/live": c.serveLive, "GET /console/players": c.players, "GET /console/player": c.player, "GET /console/trace": c.trace,
 		"GET /console/methods": c.methods, "GET /console/warnings": c.warnings, "GET /console/tasks": c.tasks, "GET /console/task": c.task,
 	} {
-		c.mux.Handle(pattern, c.own(c.signedIn(fn)))
+		c.mux.Handle(pattern, c.own(c.signedIn(bounded(c.requests, fn))))
 	}
 	for pattern, fn := range map[string]http.HandlerFunc{
 		"POST /console/kick": c.kick, "POST /console/message": c.message, "POST /console/call": c.call,
 		"POST /console/tasks/run": c.runTask, "POST /console/tasks/act": c.actOnTask,
 	} {
-		c.mux.Handle(pattern, c.own(c.signedIn(c.changing(fn))))
+		c.mux.Handle(pattern, c.own(c.signedIn(c.changing(bounded(c.requests, fn)))))
 	}
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "there is no such page")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -49,7 +50,7 @@ func hostOf(hostport string) string {
 	return hostport
 }
 
-// own refuses what another site's page asks, and too much at once.
+// own refuses what another site's page asks.
 func (c *Console) own(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fromHere(r) {
@@ -60,17 +61,23 @@ func (c *Console) own(next http.HandlerFunc) http.Handler {
 			fail(w, http.StatusNotFound, "off", "admin.console is false")
 			return
 		}
-		select {
-		case c.requests <- struct{}{}:
-			defer func() { <-c.requests }()
-		default:
-			fail(w, http.StatusServiceUnavailable, "resource_exhausted", "too many requests at once")
-			return
-		}
 		w.Header().Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next(w, r)
 	})
+}
+
+// bounded refuses what is too much at once: each request has a place among places
+// until it is answered. Strangers have places apart from those who have signed in.
+func bounded(places chan struct{}, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next(w, r)
+		default:
+			fail(w, http.StatusServiceUnavailable, "resource_exhausted", "too many requests at once")
+		}
+	}
 }
 
 // fromHere tells whether a request comes from our own page, by what browsers say; who
@@ -78,9 +85,12 @@ func (c *Console) own(next http.HandlerFunc) http.Handler {
 func fromHere(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin":
-	default:
-		return false
+		return fromOurOrigin(r)
 	}
+	return false
+}
+
+func fromOurOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return true
@@ -95,7 +105,7 @@ func (c *Console) signedIn(next http.HandlerFunc) http.HandlerFunc {
 		switch who := c.who(r); {
 		case who != nil:
 			next(w, withSession(r, who))
-		case c.mode() == modeClosed:
+		case c.mode(r) == modeClosed:
 			fail(w, http.StatusForbidden, "closed", howToOpen)
 		default:
 			fail(w, http.StatusUnauthorized, "unauthenticated", "sign in first")
@@ -116,7 +126,8 @@ func (c *Console) changing(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // Guard lets next answer only those who may use the console: by a session's cookie, or
-// with the token in an Authorization header (Bearer).
+// with the token in an Authorization header (Bearer). Another site's page may not make
+// a browser ask; who types the address may.
 func (c *Console) Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
@@ -124,9 +135,11 @@ func (c *Console) Guard(next http.Handler) http.Handler {
 		switch {
 		case !c.knownHost(r):
 			fail(w, http.StatusMisdirectedRequest, "host", "use an address or localhost, or add the name to admin.hosts")
+		case !fromHere(r) && (r.Header.Get("Sec-Fetch-Site") != "none" || !fromOurOrigin(r)):
+			fail(w, http.StatusForbidden, "cross_site", "another site's page may not ask")
 		case c.who(r) != nil:
 			next.ServeHTTP(w, r)
-		case c.mode() == modeClosed:
+		case c.mode(r) == modeClosed:
 			fail(w, http.StatusForbidden, "closed", howToOpen)
 		default:
 			c.bearer(w, r, next)
@@ -196,7 +209,7 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 		fail(w, http.StatusUnsupportedMediaType, "invalid_argument", "the body must be application/json")
 		return false
 	}
-	dec := json.NewDecoder(r.Body)
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if err == nil {
@@ -209,8 +222,11 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	}
 	status := http.StatusBadRequest
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	switch {
+	case errors.As(err, &large):
 		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		status = http.StatusRequestTimeout
 	}
 	fail(w, status, "invalid_argument", "the body must be one JSON object: "+strings.TrimPrefix(err.Error(), "json: "))
 	return false

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,7 +34,7 @@ const (
 )
 
 // howToOpen is what is said where nobody can sign in.
-const howToOpen = "the admin listener can be reached from other machines, and there is no token to sign in with. " +
+const howToOpen = "the console can be reached from other machines, directly or through a proxy, and there is no token to sign in with. " +
 	"Put one into a file (openssl rand -hex 24 > console.token; chmod 400 console.token), name it in admin.token_file, and reload (gameserverd ctl reload)"
 
 // mode is who may use the console.
@@ -42,17 +43,32 @@ type mode string
 const (
 	modeOpen   mode = "open"   // whoever reaches it: on loopback without a token
 	modeToken  mode = "token"  // who has the token
-	modeClosed mode = "closed" // nobody: beyond loopback without a token
+	modeClosed mode = "closed" // nobody: beyond loopback, or through a proxy, without a token
 )
 
-func (c *Console) mode() mode {
+// mode is for who has sent r.
+func (c *Console) mode(r *http.Request) mode {
 	switch {
 	case c.o.Settings().Token != "":
 		return modeToken
-	case c.local:
+	case c.local && !proxied(r):
 		return modeOpen
 	}
 	return modeClosed
+}
+
+// proxied tells whether a proxy says that it asks for somebody else, who may be
+// anywhere.
+func proxied(r *http.Request) bool {
+	return slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"},
+		func(key string) bool { return r.Header[key] != nil })
+}
+
+// encrypted tells whether the browser asks by TLS, which a proxy before us may have.
+// Who says so without TLS has a cookie that its browser keeps to itself.
+func encrypted(r *http.Request) bool {
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",") // the outermost of several proxies
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
 // session is somebody who has signed in.
@@ -136,7 +152,7 @@ func sessionOf(r *http.Request) *session { return r.Context().Value(sessionKey{}
 
 // who asks, nil: nobody who may.
 func (c *Console) who(r *http.Request) *session {
-	switch c.mode() {
+	switch c.mode(r) {
 	case modeOpen:
 		return &c.signins.open
 	case modeClosed:
@@ -267,7 +283,7 @@ type Hello struct {
 }
 
 func (c *Console) hello(w http.ResponseWriter, r *http.Request) {
-	h := Hello{Mode: c.mode()}
+	h := Hello{Mode: c.mode(r)}
 	if s := c.who(r); s != nil {
 		h.SignedIn, h.CSRF = true, s.csrf
 	} else if h.Mode == modeClosed {
@@ -280,7 +296,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
 	}
-	switch c.mode() {
+	switch c.mode(r) {
 	case modeOpen:
 		c.hello(w, r)
 		return
@@ -288,6 +304,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, "closed", howToOpen)
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(signInTime)) // the next request sets it anew
 	token := c.o.Settings().Token
 	if !read(w, r, &in) || !c.tryToken(w, r, in.Token) {
 		return
@@ -298,7 +315,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.notWritten(w, err)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: c.cookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+	http.SetCookie(w, &http.Cookie{Name: c.cookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r),
 		MaxAge: int(sessionAge.Seconds())})
 	answer(w, Hello{Mode: modeToken, SignedIn: true, CSRF: s.csrf})
 }
@@ -313,6 +330,6 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 		c.signins.end(cookie.Value)
 		_, _ = c.o.Audit.begin(entry{Action: "sign-out", Address: r.RemoteAddr, Session: s.name}) // who goes may go
 	}
-	http.SetCookie(w, &http.Cookie{Name: c.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
-	answer(w, Hello{Mode: c.mode()})
+	http.SetCookie(w, &http.Cookie{Name: c.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: encrypted(r), MaxAge: -1})
+	answer(w, Hello{Mode: c.mode(r)})
 }
