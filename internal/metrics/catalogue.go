@@ -65,7 +65,7 @@ var (
 	Accepted      = counter("connections_accepted_total", "Connections that were accepted.")
 	Refused       = counter("connections_refused_total", "Connections that were refused or went wrong before their first message, by why.", "reason")
 	AcceptPaused  = counter("accept_paused_total", "Times that accepting stopped for a moment: no descriptors or no memory were left.")
-	Closed        = counter("connections_closed_total", "Sessions that the server has closed, by the code of sys.closing; gone: by the client.", "reason")
+	Closed        = counter("connections_closed_total", "Sessions that have ended, by the code of sys.closing that the client was told; gone: the client has ended it by itself.", "reason")
 	Handshakes    = gauge("tls_handshakes", "TLS handshakes under way.")
 	Received      = counter("received_bytes_total", "Bytes received from clients.")
 	Sent          = counter("sent_bytes_total", "Bytes sent to clients.")

@@ -1,14 +1,11 @@
 package rpc
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.uber.org/zap"
 
 	"gameserverd/wire"
 )
@@ -198,74 +195,6 @@ func (h *Hub) noteHalf(s *session, used, have int) {
 	case used > 0 || s.frameAt == 0:
 		s.frameAt = h.tick
 	}
-}
-
-// EOF notes that the client has finished sending: what it has asked for is still
-// answered, then the connection closes. Loop only.
-func (h *Hub) EOF(conn uint64) {
-	s := h.session(conn)
-	if s == nil {
-		return
-	}
-	s.flags |= flagEOF
-	h.forgetAsked(s, Errorf(Canceled, "the client has finished sending"))
-	h.closeIfDone(s)
-}
-
-// closeIfDone closes a session that has nothing more to say or hear.
-func (h *Hub) closeIfDone(s *session) {
-	if !s.has(flagEOF | flagRelease) {
-		return
-	}
-	h.drainInbox()
-	if !s.has(flagClosing|flagMoving|flagKept) && s.quiet() {
-		s.flags |= flagClosing
-		h.forgetAsked(s, Errorf(Canceled, "the client is being closed"))
-		h.link.Shutdown(s.conn)
-	}
-}
-
-// Closed ends the session of a connection that has closed, for the reason err.
-// Loop only.
-func (h *Hub) Closed(conn uint64, err error) {
-	s := h.session(conn)
-	if s == nil {
-		return
-	}
-	if entry := h.peers.log.Check(zap.DebugLevel, "connection closed"); entry != nil {
-		entry.Write(zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.Error(err))
-	}
-	if isSlowConsumer(err) {
-		h.logClosed(s, wire.SlowConsumer, "it does not take what is sent to it")
-	}
-	gone := Errorf(Canceled, "the client has gone")
-	h.unbind(s, gone)
-	if x := s.ext; x != nil {
-		for _, c := range x.calls {
-			c.end(gone)
-			h.orphans[c] = struct{}{}
-		}
-		h.dropMailbox(x)
-		if x.alone != nil {
-			x.alone() // finds no session, and fails the login
-		}
-	}
-	h.release(s)
-	h.peers.changed()
-}
-
-// isSlowConsumer reads the reason of a close that the connection layer decided.
-func isSlowConsumer(err error) bool {
-	var reasoned interface{ CloseReason() string }
-	return errors.As(err, &reasoned) && reasoned.CloseReason() == wire.SlowConsumer
-}
-
-// release frees the session's record.
-func (h *Hub) release(s *session) {
-	h.noLongerRefused(s)
-	h.uncountOpen(s)
-	*s = session{}
-	h.open.Add(-1)
 }
 
 // send writes one message, given as a frame, in the session's own framing.

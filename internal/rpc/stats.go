@@ -86,6 +86,7 @@ type HubStats struct {
 	Asked       AskedStats          // calls of clients' functions
 	MailboxSize histogram.Histogram // messages in a session's mailbox after one more had come, on histogram.Sizes
 	Open        map[Carrier]int     // sessions now; those of a kind that there once was are there with 0
+	Gone        uint64              // sessions that clients have ended
 	InboxBytes  int64               // deliveries from other goroutines that wait, about
 }
 
@@ -94,6 +95,7 @@ type HubStats struct {
 type records struct {
 	methods []MethodStats // by Method.index
 	unknown uint64
+	gone    uint64
 	asked   AskedStats
 	mailbox histogram.Histogram
 	open    [len(transports)][numFramings]openCount
@@ -112,7 +114,7 @@ func (h *Hub) Stats(into *HubStats) {
 	for i := range r.methods {
 		r.methods[i].copyTo(&into.Methods[i])
 	}
-	into.Unknown, into.Asked, into.MailboxSize = r.unknown, r.asked, r.mailbox
+	into.Unknown, into.Gone, into.Asked, into.MailboxSize = r.unknown, r.gone, r.asked, r.mailbox
 	into.InboxBytes = h.inbox.cost.Load()
 	if into.Open == nil {
 		into.Open = make(map[Carrier]int)

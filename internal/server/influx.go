@@ -12,14 +12,14 @@ import (
 	"gameserverd/internal/metrics"
 )
 
-// newInflux makes what pushes metrics of r to InfluxDB; nil: that is not configured.
+// newInflux makes what pushes metrics of r to InfluxDB, as those of instance; nil: that is not configured.
 // It reads the token's file. Its error is config.Problems.
-func newInflux(cfg *config.Config, r *metrics.Registry, log *zap.Logger) (*metrics.Influx, error) {
+func newInflux(cfg *config.Config, instance string, r *metrics.Registry, log *zap.Logger) (*metrics.Influx, error) {
 	c := cfg.Metrics.Influx
 	if c.URL == "" {
 		return nil, nil
 	}
-	o := metrics.InfluxOptions{URL: c.URL, Instance: instance(cfg), Interval: c.Interval, MaxBuffer: c.MaxBufferBytes, Log: log}
+	o := metrics.InfluxOptions{URL: c.URL, Instance: instance, Interval: c.Interval, MaxBuffer: c.MaxBufferBytes, Log: log}
 	if c.TokenFile != "" {
 		o.TokenFile = auth.Locate(c.TokenFile)
 	}

@@ -53,7 +53,7 @@ func (s *Server) makeMetrics() (err error) {
 	n.depths = &depths{ask: s.tasks.Depths, up: func() bool { up, _, _ := s.stores.redisUp.State(); return up }}
 	n.collect = metrics.Share(s.collectAll, collectEvery)
 	n.registry = metrics.NewRegistry(n.collect)
-	n.influx, err = newInflux(s.cfg, n.registry, s.log)
+	n.influx, err = newInflux(s.cfg, s.instance(), n.registry, s.log)
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	"gameserverd/internal/conn"
 	"gameserverd/internal/metrics"
 	"gameserverd/internal/rpc"
 	"gameserverd/wire"
@@ -18,8 +17,8 @@ type totals struct {
 	exemplars []metrics.Exemplars // by method
 	exemplary []bool              // by method: it has one
 
-	in, out, gone uint64 // bytes, and connections that clients ended
-	players       int    // in memory
+	in, out uint64 // bytes
+	players int    // in memory
 }
 
 // sum adds up what the loops last said. The memory is used again.
@@ -41,7 +40,7 @@ func (t *totals) sum(loops []*loopNumbers) {
 	}
 	clear(open)
 	t.hub = rpc.HubStats{Methods: t.hub.Methods, Open: open}
-	t.in, t.out, t.gone, t.players = 0, 0, 0, 0
+	t.in, t.out, t.players = 0, 0, 0
 	for _, n := range loops {
 		t.add(n)
 	}
@@ -52,6 +51,7 @@ func (t *totals) add(n *loopNumbers) {
 		t.addMethod(i, &n.hub.Methods[i])
 	}
 	t.hub.Unknown += n.hub.Unknown
+	t.hub.Gone += n.hub.Gone
 	t.hub.Asked.Calls += n.hub.Asked.Calls
 	for code, count := range n.hub.Asked.Errors {
 		t.hub.Asked.Errors[code] += count
@@ -64,7 +64,6 @@ func (t *totals) add(n *loopNumbers) {
 	t.players += n.players
 	c := &n.conns
 	t.in, t.out = t.in+c.BytesIn, t.out+c.BytesOut
-	t.gone += c.Closed[conn.PeerClosed] + c.Closed[conn.Reset] + c.Closed[conn.Timeout] + c.Closed[conn.Broken]
 }
 
 func (t *totals) addMethod(i int, m *rpc.MethodStats) {
@@ -175,7 +174,7 @@ func (s *Server) addConnections(b *metrics.Batch, t *totals) {
 	for _, code := range slices.Sorted(maps.Keys(closed)) {
 		b.Set(metrics.Closed, float64(closed[code]), code)
 	}
-	b.Set(metrics.Closed, float64(t.gone), "gone")
+	b.Set(metrics.Closed, float64(t.hub.Gone), "gone")
 	b.Set(metrics.Handshakes, float64(below.Handshakes))
 	b.Set(metrics.Received, float64(t.in))
 	b.Set(metrics.Sent, float64(t.out))

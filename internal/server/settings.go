@@ -76,7 +76,7 @@ func Check(cfg *config.Config, log *zap.Logger) error {
 		return err
 	}
 	n.logFiles(log, nil)
-	_, err = newInflux(cfg, nil, log) // the start reads its token
+	_, err = newInflux(cfg, "", nil, log) // the start reads its token
 	return err
 }
 

@@ -19,7 +19,7 @@ func (s *Server) makeTracer() (err error) {
 		return nil
 	}
 	s.tracer, err = tracing.New(tracing.Options{
-		Endpoint: c.Endpoint, Rates: rates(c), Instance: instance(s.cfg), Version: s.o.Version, Log: s.log,
+		Endpoint: c.Endpoint, Rates: rates(c), Instance: s.instance(), Version: s.o.Version, Log: s.log,
 	})
 	return err
 }
@@ -28,12 +28,16 @@ func rates(c config.Tracing) tracing.Rates {
 	return tracing.Rates{OneIn: c.OneIn, MaxPerSecond: c.MaxPerSecond}
 }
 
-// instance is this process's name in what it sends to others.
-func instance(cfg *config.Config) string {
-	if cfg.Metrics.Instance != "" {
-		return cfg.Metrics.Instance
+// instance is this process's name in what it sends to others. A worker has one of its
+// own: it may share the configuration, and the machine, with those who serve.
+func (s *Server) instance() string {
+	name := s.cfg.Metrics.Instance
+	if name == "" {
+		name, _ = os.Hostname()
 	}
-	name, _ := os.Hostname()
+	if s.o.Worker {
+		name += "-worker-" + s.o.Name
+	}
 	return name
 }
 
