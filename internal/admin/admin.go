@@ -1,7 +1,9 @@
 // Package admin is the daemon's HTTP server for operators: whether the process
-// is up, whether it serves, its metrics, and Go's profiles. It carries no game traffic and
-// changes nothing in the daemon, and there is no login: its address belongs on
-// loopback or an inner network.
+// is up, whether it serves, its metrics, Go's profiles, and the console if it is given
+// one. It carries no game traffic, and of itself changes nothing in the daemon and
+// asks nobody who they are: whoever makes the console guards it and the profiles, and
+// the rest is for everybody who reaches the address, which belongs on loopback or an
+// inner network.
 //
 // Invariant: /healthz answers as long as the process runs, also while it
 // drains; only /readyz says whether clients should come.
