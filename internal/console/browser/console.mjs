@@ -110,8 +110,16 @@ await step("a player is found, traced, told something and kicked", async () => {
   await page.locator(".badge.good", { hasText: "online" }).waitFor(wait);
   await page.getByRole("button", { name: "Trace live" }).click();
   await page.getByText("Waiting for messages…").waitFor(wait);
-  console.log("@call");
-  await page.locator(".log li", { hasText: "save.put" }).first().waitFor(wait);
+  const traced = page.locator(".log li", { hasText: "save.put" }).first();
+  for (let tries = 0; ; tries++) { // the page waits a moment before the daemon shows
+    console.log("@call");
+    try {
+      await traced.waitFor({ timeout: 2000 });
+      break;
+    } catch (error) {
+      if (tries === 19) throw error;
+    }
+  }
   await page.locator(".log li", { hasText: '"traced"' }).first().waitFor(wait);
   await shot(page, "player");
   await page.getByRole("button", { name: "Stop trace" }).click();
