@@ -21,6 +21,7 @@ type link struct {
 	slots  slots         // nil: nothing runs here
 	passes chan struct{} // one for each task that asynq has got: it has a slot
 	tell   func(queue string)
+	aside  func(queue, message string, why error) // puts away what asynq is not given
 
 	ahead map[string]int // how many more than one are taken from a queue; asynq's goroutine only
 
@@ -42,10 +43,11 @@ const (
 	maxJoined = 128 // commands of one pipeline
 )
 
-// newLink makes a link; tell says to other processes that a queue has something.
-func newLink(client redis.UniversalClient, g *gate, s slots, tell func(queue string)) *link {
+// newLink makes a link; tell says to other processes that a queue has something, and
+// aside puts away a message that was taken from a queue and is refused.
+func newLink(client redis.UniversalClient, g *gate, s slots, tell func(queue string), aside func(queue, message string, why error)) *link {
 	return &link{
-		UniversalClient: client, gate: g, slots: s, passes: make(chan struct{}, cap(s)), tell: tell,
+		UniversalClient: client, gate: g, slots: s, passes: make(chan struct{}, cap(s)), tell: tell, aside: aside,
 		ahead: make(map[string]int), ready: make(map[string][]*redis.Cmd),
 	}
 }
@@ -158,13 +160,7 @@ func (l *link) dequeue(ctx context.Context, queue string, command func() *redis.
 		_ = pipe.Process(ctx, cmds[i]) // queues it
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	var got []*redis.Cmd
-	for _, cmd := range cmds {
-		if cmd.Err() == nil {
-			l.passes <- struct{}{} // with the slot
-			got = append(got, cmd)
-		}
-	}
+	got := l.admit(queue, cmds)
 	l.slots.free(slots - len(got))
 	last := cmds[slots-1]
 	switch err := last.Err(); {
@@ -178,7 +174,10 @@ func (l *link) dequeue(ctx context.Context, queue string, command func() *redis.
 	default:
 		l.gate.failed(queue)
 	}
-	if len(got) == 0 {
+	switch {
+	case len(got) == 0 && last.Err() == nil:
+		return nothing // it was refused
+	case len(got) == 0:
 		return last
 	}
 	l.mu.Lock()
@@ -186,6 +185,27 @@ func (l *link) dequeue(ctx context.Context, queue string, command func() *redis.
 	l.readies += len(got) - 1
 	l.mu.Unlock()
 	return got[0]
+}
+
+// admit makes a pass for each message that was taken, as process expects it, and keeps
+// those aside for which asynq would not call it.
+func (l *link) admit(queue string, cmds []*redis.Cmd) (got []*redis.Cmd) {
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			continue
+		}
+		message, err := cmd.Text()
+		if err == nil {
+			err = refusal(queue, message)
+		}
+		if err != nil {
+			l.aside(queue, message, err)
+			continue
+		}
+		l.passes <- struct{}{} // with the slot
+		got = append(got, cmd)
+	}
+	return got
 }
 
 // nextReady is the next task of a queue that was taken from it already; some tells

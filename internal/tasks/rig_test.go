@@ -38,20 +38,24 @@ func eachPlace(t *testing.T, fn func(t *testing.T, p *place)) {
 	t.Parallel() // they wait more than they work
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		p := &place{t: t, driver: "sqlite", dsn: t.TempDir() + "/g.db", ran: make(map[string]int)}
-		server, err := embedded.Start(embedded.Options{Log: zap.NewNop()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(server.Close)
-		p.embedded = server
-		p.migrate()
-		fn(t, p)
+		fn(t, onEmbedded(t))
 	})
 	t.Run("servers", func(t *testing.T) {
 		t.Parallel()
 		fn(t, onServers(t, storetest.MariaDB(t), storetest.Redis(t)))
 	})
+}
+
+func onEmbedded(t testing.TB) *place {
+	p := &place{t: t, driver: "sqlite", dsn: t.TempDir() + "/g.db", ran: make(map[string]int)}
+	server, err := embedded.Start(embedded.Options{Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	p.embedded = server
+	p.migrate()
+	return p
 }
 
 func onServers(t testing.TB, sql, redis *storetest.Server) *place {

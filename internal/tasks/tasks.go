@@ -109,6 +109,9 @@ func (t *Tasks) Running() int {
 
 // New makes Tasks that can apply; nothing is connected and nothing runs yet.
 func New(o Options) (*Tasks, error) {
+	if errMessageType != nil {
+		return nil, errMessageType
+	}
 	orElse(&o.Lease, defaultLease)
 	orElse(&o.Lost, asynqLease)
 	orElse(&o.Grace, defaultGrace)
@@ -130,7 +133,7 @@ func New(o Options) (*Tasks, error) {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.bus = newBus(t, o.Redis.InProcess())
 	t.gate = newGate(o.Queues, o.Redis.InProcess())
-	t.link = newLink(o.Redis.Client(), t.gate, t.slots, t.bus.filled)
+	t.link = newLink(o.Redis.Client(), t.gate, t.slots, t.bus.filled, t.keepAside)
 	t.client = asynq.NewClientFromRedisClient(t.link)
 	t.inspector = asynq.NewInspectorFromRedisClient(o.Redis.Client())
 	t.claims = newBatcher(t, "claim", t.takeRows)
