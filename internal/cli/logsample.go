@@ -55,6 +55,14 @@ func (s sampler) With(fields []zapcore.Field) zapcore.Core {
 	return sampler{s.Core.With(fields), aboutOf(fields, s.about), s.counts}
 }
 
+// Behind puts a core behind s: wrap is given the one that writes, and what it returns is
+// given only what is written, and the lines that tell of others. Its Write is called
+// without Check.
+func (s sampler) Behind(wrap func(zapcore.Core) zapcore.Core) zapcore.Core {
+	s.counts.behind(wrap)
+	return sampler{wrap(s.Core), s.about, s.counts}
+}
+
 // Level is the least that is written.
 func (s sampler) Level() zapcore.Level { return zapcore.LevelOf(s.Core) }
 
@@ -112,9 +120,8 @@ type count struct {
 
 // counts are the lines of late. Any goroutine.
 type counts struct {
-	to zapcore.Core // for the lines that tell of others
-
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex   // guards what follows
+	to     zapcore.Core // for the lines that tell of others
 	all    map[repeated]*count
 	swept  int64       // the second in which all was last looked through
 	tail   *time.Timer // nil: nothing was left out that is still to be told
@@ -176,7 +183,7 @@ func (c *counts) of(what repeated, second int64) *count {
 func (c *counts) tellTail() {
 	c.mu.Lock()
 	c.tail = nil
-	again := false
+	to, again := c.to, false
 	second := time.Now().Unix()
 	left := make(map[repeated]uint64)
 	for what, n := range c.all {
@@ -193,15 +200,21 @@ func (c *counts) tellTail() {
 	}
 	c.mu.Unlock()
 	for what, n := range left {
-		if !c.to.Enabled(what.level) {
+		if !to.Enabled(what.level) {
 			continue
 		}
 		fields := []zapcore.Field{zap.String("message", what.message), zap.Uint64("left_out", n)}
 		if what.key != "" {
 			fields = append(fields, zap.String(what.key, what.about))
 		}
-		_ = c.to.Write(zapcore.Entry{Level: what.level, Time: time.Now(), Message: leftOut}, fields)
+		_ = to.Write(zapcore.Entry{Level: what.level, Time: time.Now(), Message: leftOut}, fields)
 	}
+}
+
+func (c *counts) behind(wrap func(zapcore.Core) zapcore.Core) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.to = wrap(c.to)
 }
 
 // close tells of all that was left out, and tells nothing later.

@@ -32,15 +32,37 @@ type Warnings struct {
 	ring []Warning  // the line i is at i modulo maxWarnings
 }
 
-// Watch returns log; what is logged by it is kept. Any goroutine.
+// sampling is a core that leaves some lines out. Behind returns it with wrap's core
+// behind it, which is given what is written.
+type sampling interface {
+	Behind(wrap func(zapcore.Core) zapcore.Core) zapcore.Core
+}
+
+// Watch returns log; what it writes is kept. What a log leaves out is not: lines that
+// repeat, of which a client may be the cause, would cost their encoding and push out
+// all others. Any goroutine.
 func (w *Warnings) Watch(log *zap.Logger) *zap.Logger {
-	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return watched{Core: core, in: keeper{Core: core, w: w}} }))
+	wrap := func(core zapcore.Core) zapcore.Core { return watched{Core: core, in: keeper{Core: core, w: w}} }
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		if s, ok := core.(sampling); ok {
+			return s.Behind(wrap)
+		}
+		return wrap(core)
+	}))
 }
 
 // watched shows a keeper what it writes. Any goroutine.
 type watched struct {
 	zapcore.Core
 	in keeper
+}
+
+// Write is called by a core that has decided that a line is written.
+func (w watched) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if e.Level >= zapcore.WarnLevel {
+		_ = w.in.Write(e, fields) // into memory
+	}
+	return w.Core.Write(e, fields)
 }
 
 // With keeps the wrapping.
