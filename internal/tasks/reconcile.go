@@ -287,12 +287,13 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 			continue // another process was faster
 		}
 		t.counts.lost.Add(1)
-		t.statsOf(name).lost.Add(1)
 		log := t.o.Log.With(zap.String("task", string(durableID(d.id))), zap.String("name", name), zap.Int64("attempt", attempts))
 		if state == Archived {
+			t.countArchived(name)
 			log.Error("task given up: it is kept in the archive", zap.String("error", problem))
 			continue
 		}
+		t.statsOf(name).lost.Add(1)
 		log.Warn("a task's worker is gone: the task is begun again")
 		t.carrier.hand(d)
 	}

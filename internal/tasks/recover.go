@@ -23,24 +23,25 @@ const (
 //
 //	KEYS: asynq:{QUEUE}: active, lease, pending, archived, t:ID
 //	ARGV: ID, the lease's latest end, how many workers may die, now in seconds, now in nanoseconds
-//	returns 1 put back, 2 archived, 0 somebody else was faster or its worker lives
+//	returns 1 put back, 2 archived, 0 somebody else was faster or its worker lives; and the message
 var bringAgain = redis.NewScript(`
 local till = redis.call("ZSCORE", KEYS[2], ARGV[1])
 if not till or tonumber(till) > tonumber(ARGV[2]) or redis.call("LREM", KEYS[1], 0, ARGV[1]) == 0 then
-	return 0
+	return {0, ""}
 end
 redis.call("ZREM", KEYS[2], ARGV[1])
 if redis.call("EXISTS", KEYS[5]) == 0 then
-	return 0
+	return {0, ""}
 end
+local message = redis.call("HGET", KEYS[5], "msg") or ""
 if redis.call("HINCRBY", KEYS[5], "lost", 1) > tonumber(ARGV[3]) then
 	redis.call("ZADD", KEYS[4], ARGV[4], ARGV[1])
 	redis.call("HSET", KEYS[5], "state", "archived")
-	return 2
+	return {2, message}
 end
 redis.call("RPUSH", KEYS[3], ARGV[1])
 redis.call("HSET", KEYS[5], "state", "pending", "pending_since", ARGV[5])
-return 1`)
+return {1, message}`)
 
 // recoverLost brings what dead workers had. In the Redis of this process it is nobody's
 // but its own.
@@ -68,16 +69,20 @@ func (t *Tasks) recoverLost(s *reconciler, now time.Time) error {
 func (t *Tasks) recoverOne(queue, id string, latest int64) error {
 	now := time.Now()
 	keys := []string{asynqKey(queue, "active"), asynqKey(queue, "lease"), asynqKey(queue, "pending"), asynqKey(queue, "archived"), asynqKey(queue, "t:"+id)}
-	done, err := bringAgain.Run(t.ctx, t.link, keys, id, latest, maxLost, now.Unix(), now.UnixNano()).Int()
-	switch {
-	case err != nil:
+	answer, err := bringAgain.Run(t.ctx, t.link, keys, id, latest, maxLost, now.Unix(), now.UnixNano()).Slice()
+	if err != nil {
 		return err
-	case done == 2:
-		t.counts.archived.Add(1)
-		t.o.Log.Error("task given up: it is kept in redis' archive", zap.String("task", id), zap.String("error", fmt.Sprintf("more than %d workers died while they ran it", maxLost)))
-	case done == 1:
+	}
+	message, _ := answer[1].(string)
+	name := nameIn(message)
+	switch answer[0] {
+	case int64(2):
+		t.countArchived(name)
+		t.o.Log.Error("task given up: it is kept in redis' archive", zap.String("task", id), zap.String("name", name), zap.String("error", fmt.Sprintf("more than %d workers died while they ran it", maxLost)))
+	case int64(1):
 		t.counts.lost.Add(1)
-		t.o.Log.Warn("a task's worker is gone: the task is begun again", zap.String("task", id))
+		t.statsOf(name).lost.Add(1)
+		t.o.Log.Warn("a task's worker is gone: the task is begun again", zap.String("task", id), zap.String("name", name))
 	}
 	return nil
 }

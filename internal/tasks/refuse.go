@@ -15,7 +15,7 @@ import (
 // Anybody may write into Redis. A message that asynq cannot decode, or whose time is over
 // when asynq gets it, never comes to process: its slot would be taken for ever. So each
 // is looked at before asynq has it, as asynq decodes it: with its own type.
-var messageType, errMessageType = findMessageType("id", "queue", "timeout", "deadline")
+var messageType, errMessageType = findMessageType("type", "payload", "id", "queue", "timeout", "deadline")
 
 func findMessageType(fields ...protoreflect.Name) (protoreflect.MessageType, error) {
 	m, err := protoregistry.GlobalTypes.FindMessageByName("asynq.TaskMessage")
@@ -33,20 +33,34 @@ func findMessageType(fields ...protoreflect.Name) (protoreflect.MessageType, err
 // maxMessageTime bounds a message's own timeout, in seconds: asynq makes nanoseconds of it.
 const maxMessageTime = 1 << 31
 
+// nameIn is the name of the ephemeral task in a message; "" if it is none.
+func nameIn(message string) string {
+	m := messageType.New()
+	if err := proto.Unmarshal([]byte(message), m.Interface()); err != nil || messageField(m, "type").String() != ephemeralType {
+		return ""
+	}
+	e, err := readEnvelope(messageField(m, "payload").Bytes())
+	if err != nil {
+		return ""
+	}
+	return e.Name
+}
+
+func messageField(m protoreflect.Message, name protoreflect.Name) protoreflect.Value {
+	return m.Get(m.Descriptor().Fields().ByName(name))
+}
+
 // refusal is why asynq is not given a message of a queue; nil: it is.
 func refusal(queue, message string) error {
 	m := messageType.New()
 	if err := proto.Unmarshal([]byte(message), m.Interface()); err != nil {
 		return fmt.Errorf("asynq cannot read it: %w", err)
 	}
-	field := func(name protoreflect.Name) protoreflect.Value {
-		return m.Get(m.Descriptor().Fields().ByName(name))
-	}
-	timeout := field("timeout").Int()
+	timeout := messageField(m, "timeout").Int()
 	switch {
-	case field("queue").String() != queue || field("id").String() == "":
+	case messageField(m, "queue").String() != queue || messageField(m, "id").String() == "":
 		return errors.New("it is not of this queue, or has no id: asynq could not put it away")
-	case field("deadline").Int() != 0: // over now, or by when asynq looks
+	case messageField(m, "deadline").Int() != 0: // over now, or by when asynq looks
 		return errors.New("it has a deadline of asynq's, which no task of ours has")
 	case timeout < 0 || timeout > maxMessageTime:
 		return fmt.Errorf("its timeout is %d s", timeout)
@@ -88,9 +102,8 @@ func (t *Tasks) keepAside(queue, message string, why error) {
 		t.o.Log.Debug("what is no task of ours could not be kept aside", zap.String("queue", queue), zap.Error(errors.Join(why, err)))
 		return
 	}
-	t.counts.archived.Add(int64(len(ids)))
-	t.statsOf(unknownTask).archived.Add(uint64(len(ids)))
 	for _, id := range ids {
+		t.countArchived(unknownTask)
 		t.o.Log.Error("redis has a message that cannot be run: it is kept in the archive there", zap.String("queue", queue), zap.String("task", id), zap.Error(why))
 	}
 }

@@ -10,7 +10,7 @@ import (
 type Stats struct {
 	Running int         // runs now
 	Strays  int         // functions that run now though their runs were given up: they do not heed their context
-	Tasks   []TaskStats // in the order of Definitions; last, "unknown", those that this version does not know
+	Tasks   []TaskStats // in the order of Definitions; last, "unknown": those that this version does not know, and messages in Redis that cannot be told to be of any
 }
 
 // TaskStats are of one task. Runs are by how they have ended: Failed ones are tried
@@ -37,6 +37,18 @@ func (t *Tasks) statsOf(name string) *taskCounts {
 		return c
 	}
 	return t.stats[unknownTask]
+}
+
+// countArchived counts a task that is in the archive now, for Counters and Stats.
+func (t *Tasks) countArchived(name string) {
+	t.counts.archived.Add(1)
+	t.statsOf(name).archived.Add(1)
+}
+
+// countRevoked is the same for one that was revoked.
+func (t *Tasks) countRevoked(name string) {
+	t.counts.revoked.Add(1)
+	t.statsOf(name).revoked.Add(1)
 }
 
 func newStats(definitions []*Definition) map[string]*taskCounts {

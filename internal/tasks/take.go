@@ -216,26 +216,23 @@ func (t *Tasks) finish(r *run, e ending) {
 
 // ended counts and logs what has become of a run, and hands over what is tried again.
 func (t *Tasks) ended(r *run, e ending) {
-	stats := t.statsOf(r.name)
 	if e.state == Done && !r.fateIs(errRevoked) {
 		t.counts.done.Add(1)
-		stats.done.Add(1)
+		t.statsOf(r.name).done.Add(1)
 		return
 	}
 	log := t.o.Log.With(zap.String("task", string(r.key)), zap.String("name", r.name), zap.Int64("attempt", e.row.attempts))
 	switch {
 	case r.fateIs(errRevoked):
-		t.counts.revoked.Add(1)
-		stats.revoked.Add(1)
+		t.countRevoked(r.name)
 		log.Info("task revoked while it ran")
 	case e.state == Archived:
 		t.counts.failed.Add(1)
-		t.counts.archived.Add(1)
-		stats.archived.Add(1)
+		t.countArchived(r.name)
 		log.Error("task given up: it is kept in the archive", zap.String("error", e.problem))
 	default:
 		t.counts.failed.Add(1)
-		stats.failed.Add(1)
+		t.statsOf(r.name).failed.Add(1)
 		log.Warn("task failed; it is tried again", zap.String("error", e.problem), zap.Duration("again_in", time.Duration(e.runMS-t.o.Clock().UnixMilli())*time.Millisecond))
 		t.carrier.hand(delivery{id: r.id, queue: e.row.queue, runMS: e.runMS})
 	}

@@ -77,6 +77,7 @@ func (t *Tasks) process(ctx context.Context, task *asynq.Task) error {
 		return t.processEphemeral(ctx, task)
 	}
 	t.slots.free(1)
+	t.countArchived(unknownTask)
 	t.o.Log.Error("redis has something that is no task of ours: it is kept in the archive there", zap.String("kind", task.Type()))
 	return fmt.Errorf("tasks: this is no task of type %q: %w", task.Type(), asynq.SkipRetry)
 }
@@ -216,6 +217,7 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 	failures, _ := asynq.GetRetryCount(carried)
 	e, err := readEnvelope(task.Payload())
 	if err != nil {
+		t.countArchived(unknownTask)
 		t.o.Log.Error("a task cannot be read: it is kept in redis' archive", zap.String("task", id), zap.Error(err))
 		return fmt.Errorf("tasks: %w: %w", err, asynq.SkipRetry)
 	}
@@ -224,6 +226,7 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 	}
 	body, err := t.bind(e.Name, e.Args)
 	if err != nil {
+		t.countArchived(e.Name)
 		t.o.Log.Error("a task cannot be run: it is kept in redis' archive", zap.String("task", id), zap.String("name", e.Name), zap.Error(err))
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
@@ -242,6 +245,7 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 	if gone, err := t.revokedEphemeral(t.ctx, ID(id)); err != nil {
 		return &errLater{err}
 	} else if gone {
+		t.countRevoked(e.Name)
 		return asynq.RevokeTask
 	}
 	// asynq takes a worker for dead that Redis has not heard of: then it is another's.
@@ -253,27 +257,24 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 
 // endEphemeral tells asynq what has become of an ephemeral task.
 func (t *Tasks) endEphemeral(r *run, e *envelope, failures int, err error) error {
-	stats := t.statsOf(r.name)
 	switch {
 	case r.fateIs(errRevoked):
-		t.counts.revoked.Add(1)
-		stats.revoked.Add(1)
+		t.countRevoked(r.name)
 		return asynq.RevokeTask
 	case err == nil:
 		t.counts.done.Add(1)
-		stats.done.Add(1)
+		t.statsOf(r.name).done.Add(1)
 		return nil
 	case r.fateIs(errHandBack) || r.fateIs(errLost) || t.ctx.Err() != nil:
 		return &errLater{err}
 	case errors.Is(err, ErrGiveUp) || errors.Is(err, errStray) || failures >= e.Retries:
 		t.counts.failed.Add(1)
-		t.counts.archived.Add(1)
-		stats.archived.Add(1)
+		t.countArchived(r.name)
 		t.o.Log.Error("task given up: it is kept in redis' archive", zap.String("task", string(r.key)), zap.String("name", r.name), zap.Error(err))
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
 	t.counts.failed.Add(1)
-	stats.failed.Add(1)
+	t.statsOf(r.name).failed.Add(1)
 	return &errFailed{err.Error(), (&row{backoffMS: e.BackoffMS}).backoff(int64(failures) + 1)}
 }
 
