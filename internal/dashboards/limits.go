@@ -44,7 +44,7 @@ func limitsBoard() board {
 					series: []series{{legend: "{{result}}", value: rate(metrics.PushSent, "result")}}},
 				{title: "Waiting for InfluxDB", unit: inBytes, description: "Grows while it is away, up to metrics.influx.max_buffer_bytes.",
 					series: []series{{legend: "{{instance}}", value: sum(metrics.PushBuffered, "instance")}}},
-				{title: "Scrapes by Prometheus", unit: perSecond, description: "refused: too many asked at once.",
+				{title: "Scrapes by Prometheus", unit: perSecond, description: "refused: too many asked at once. cut: read too slowly, or not to the end.",
 					series: []series{{legend: "{{result}}", value: rate(metrics.Scrapes, "result")}}},
 				{title: "Spans", unit: perSecond, description: "Of traced calls, where tracing.endpoint is set. limited: not traced, since tracing.max_per_second were.",
 					series: []series{{legend: "{{result}}", value: rate(metrics.Spans, "result")}}},

@@ -125,13 +125,6 @@ func (b *Batch) At(i int) Sample {
 	return out
 }
 
-// Each calls fn for every sample, in their order.
-func (b *Batch) Each(fn func(Sample)) {
-	for i := range b.samples {
-		fn(b.At(i))
-	}
-}
-
 // copyTo makes into the same as b.
 func (b *Batch) copyTo(into *Batch) {
 	into.Reset()

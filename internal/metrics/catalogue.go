@@ -101,7 +101,7 @@ var (
 	QueueDepth  = gauge("queue_depth", "Tasks in a queue of Redis, by state: waiting, active, later.", "queue", "state")
 	QueueOldest = gauge("queue_oldest_seconds", "How long the first of a queue has waited.", "queue")
 
-	Scrapes      = counter("scrapes_total", "Times that /metrics was asked for, by result: ok, or refused since too many did at once.", "result")
+	Scrapes      = counter("scrapes_total", "Times that /metrics was asked for, by result: ok; refused since too many did at once; cut: read too slowly, or not to the end.", "result")
 	PushBuffered = gauge("push_buffered_bytes", "What waits to be sent to InfluxDB.")
 	PushSent     = counter("push_total", "Batches for InfluxDB, by result: ok, failed, dropped.", "result")
 	Spans        = counter("spans_total", "Spans, by result: sent, failed, dropped; limited: calls not traced since tracing.max_per_second were.", "result")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -208,6 +209,50 @@ func TestPageIsBounded(t *testing.T) {
 	for range maxScrapes {
 		if code := <-codes; code != http.StatusOK {
 			t.Errorf("status %d, want 200", code)
+		}
+	}
+}
+
+// TestSlowReadersKeepNobodyOut: who asks for the page and does not read it is in the
+// way of nobody, and so many of them are not kept for long.
+func TestSlowReadersKeepNobodyOut(t *testing.T) {
+	r := NewRegistry(func(_ context.Context, b *Batch) { fill(b, 3000) }) // more than the kernel takes at once
+	server := httptest.NewServer(r.Handler())
+	t.Cleanup(server.Close) // after its clients
+	slow := func() {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+		_ = c.SetDeadline(time.Now().Add(scrapeTime))
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 1 + maxScrapes + maxSending {
+		slow()
+	}
+	client := http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(server.URL) // with gzip, as Prometheus
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	whole, err := io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusOK || whole < 1<<20 || err != nil {
+		t.Errorf("status %d, %d bytes, %v", resp.StatusCode, whole, err)
+	}
+	tick, over := time.NewTicker(5*time.Millisecond), time.After(scrapeTime/2)
+	defer tick.Stop()
+	for r.cut.Load() <= maxScrapes {
+		select {
+		case <-tick.C:
+		case <-over:
+			t.Fatalf("%d are counted as cut", r.cut.Load())
 		}
 	}
 }

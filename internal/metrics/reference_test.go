@@ -25,11 +25,11 @@ func reference(b *Batch) (all []*dto.MetricFamily) {
 	}
 	for _, f := range Families() {
 		family := &dto.MetricFamily{Name: proto.String(f.Name), Help: proto.String(f.Help), Type: kinds[f.Kind].Enum()}
-		b.Each(func(s Sample) {
-			if s.Family == f {
+		for i := range b.Len() {
+			if s := b.At(i); s.Family == f {
 				family.Metric = append(family.Metric, referenceMetric(s))
 			}
-		})
+		}
 		if len(family.Metric) > 0 {
 			all = append(all, family)
 		}

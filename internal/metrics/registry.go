@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,11 +27,14 @@ type Registry struct {
 	process *prometheus.Registry
 
 	// any goroutine
-	scrapes chan struct{} // has one for each that is under way
+	scrapes chan struct{} // has one for each page that is made
 	served  atomic.Int64
 	refused atomic.Int64
-	mu      sync.Mutex
-	spare   []*gathering // guarded by mu; those that nobody uses
+	cut     atomic.Int64
+
+	mu      sync.Mutex                 // guards what follows
+	spare   []*gathering               // those that nobody uses
+	sending []*http.ResponseController // those who are sent the page, the first first
 }
 
 // gathering is one look at everything, with the memory to write it down. Whoever has
@@ -61,6 +65,7 @@ func (r *Registry) take() (*gathering, error) {
 	r.collect(ctx, &g.batch)
 	g.batch.Set(Scrapes, float64(r.served.Load()), "ok")
 	g.batch.Set(Scrapes, float64(r.refused.Load()), "refused")
+	g.batch.Set(Scrapes, float64(r.cut.Load()), "cut")
 	var err error
 	if g.process, err = r.process.Gather(); err == nil {
 		err = g.batch.Problem()
@@ -91,7 +96,8 @@ func (r *Registry) give(g *gathering) {
 
 // Bounds of the page.
 const (
-	maxScrapes = 4                // at once; one more is answered 503
+	maxScrapes = 4                // made at once; one more is answered 503
+	maxSending = 8                // sent at once; one more cuts the one that was begun first
 	scrapeTime = 10 * time.Second // until the last byte is sent
 )
 
@@ -102,33 +108,58 @@ func (r *Registry) Handler() http.Handler { return http.HandlerFunc(r.serve) }
 func (r *Registry) serve(w http.ResponseWriter, request *http.Request) {
 	select {
 	case r.scrapes <- struct{}{}:
-		defer func() { <-r.scrapes }()
 	default:
 		r.refused.Add(1)
 		http.Error(w, "too many ask for metrics at once", http.StatusServiceUnavailable)
 		return
 	}
-	// Not every writer has deadlines; that of the admin server has.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeTime))
-	format := expfmt.NegotiateAccept(request.Header, formats...)
+	format, zip := expfmt.NegotiateAccept(request.Header, formats...), takesGzip(request)
 	g, _ := r.take() // what it lacks is seen on the page
 	defer r.give(g)
 	page, err := g.page(format)
+	if zip && err == nil {
+		page = g.compress(page)
+	}
+	<-r.scrapes // who reads slowly has no place that others need
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	defer r.send(w)()
 	h := w.Header()
-	if takesGzip(request) {
-		page = g.compress(page)
+	if zip {
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Content-Type", string(format))
 	h.Set("Vary", "Accept, Accept-Encoding")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(page)))
-	_, _ = w.Write(page) // who asked may be gone
+	if _, err := w.Write(page); err != nil { // too slow, or gone
+		r.cut.Add(1)
+		return
+	}
 	r.served.Add(1)
+}
+
+// send makes room for one more to whom the page is sent, by cutting the oldest where
+// there are too many: Prometheus reads in no time, and whoever does not read would
+// keep it out otherwise. Call sent when it is over.
+func (r *Registry) send(w http.ResponseWriter) (sent func()) {
+	// Not every writer has deadlines; that of the admin server has.
+	one := http.NewResponseController(w)
+	_ = one.SetWriteDeadline(time.Now().Add(scrapeTime))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.sending) >= maxSending {
+		_ = r.sending[0].SetWriteDeadline(time.Now()) // under mu: it is not over
+		r.sending = slices.Delete(r.sending, 0, 1)
+	}
+	r.sending = append(r.sending, one)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.sending = slices.DeleteFunc(r.sending, func(other *http.ResponseController) bool { return other == one })
+	}
 }
 
 // formats are those that are written, the one with the most first.
