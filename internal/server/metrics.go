@@ -28,9 +28,8 @@ type numbers struct {
 	registry *metrics.Registry
 	loops    []*loopCopy
 	hubs     []*rpc.Hub
-	methods  []string // in the order of Registry.Methods
-	queues   []string // that tasks are taken from, sorted
-	depths   *depths
+	methods  []string        // in the order of Registry.Methods
+	queues   []string        // that tasks are taken from, sorted
 	influx   *metrics.Influx // nil: nothing is pushed
 
 	// one goroutine at a time, which collects
@@ -50,7 +49,6 @@ func (s *Server) makeMetrics() (err error) {
 		n.methods = append(n.methods, m.Name)
 	}
 	n.queues = slices.Sorted(maps.Keys(weights(s.cfg.Worker.Queues)))
-	n.depths = &depths{ask: s.tasks.Depths, up: func() bool { up, _, _ := s.stores.redisUp.State(); return up }}
 	n.collect = metrics.Share(s.collectAll, collectEvery)
 	n.registry = metrics.NewRegistry(n.collect)
 	n.influx, err = newInflux(s.cfg, s.instance(), n.registry, s.log)

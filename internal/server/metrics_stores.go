@@ -60,18 +60,18 @@ func (s *Server) addTasks(ctx context.Context, b *metrics.Batch) {
 	s.addQueues(ctx, b)
 }
 
+// addQueues adds how much waits, if Redis tells it soon: the next collection has the
+// answer if it comes later. What is not known is no number: above all not 0.
 func (s *Server) addQueues(ctx context.Context, b *metrics.Batch) {
-	known, ok := s.numbers.depths.get(ctx)
+	ctx, cancel := context.WithTimeout(ctx, depthTime)
+	defer cancel()
+	known := s.tasks.Depths(ctx)
 	for _, queue := range s.numbers.queues {
-		if !ok {
-			break // Redis does not say
+		i := slices.IndexFunc(known, func(d tasks.Depth) bool { return d.Queue == queue })
+		if i < 0 {
+			continue
 		}
-		d := tasks.Depth{Queue: queue} // a queue that Redis has never heard of is empty
-		for _, k := range known {
-			if k.Queue == queue {
-				d = k
-			}
-		}
+		d := &known[i]
 		b.Set(metrics.QueueDepth, float64(d.Waits), d.Queue, "waiting")
 		b.Set(metrics.QueueDepth, float64(d.Active), d.Queue, "active")
 		b.Set(metrics.QueueDepth, float64(d.Later), d.Queue, "later")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -73,7 +74,7 @@ func (s *Server) taskQueues() []ctl.TaskQueue {
 		return nil
 	}
 	var list []ctl.TaskQueue
-	for _, d := range s.tasks.Depths() {
+	for _, d := range s.tasks.Depths(context.Background()) { // it has a limit of its own
 		list = append(list, ctl.TaskQueue{Name: d.Queue, Waits: d.Waits, Active: d.Active, Later: d.Later, OldestMS: d.Oldest.Milliseconds()})
 	}
 	return list

@@ -25,6 +25,7 @@ type Depth struct {
 const (
 	depthEvery  = 5 * time.Second        // Redis and SQL are asked no more often
 	depthTime   = 500 * time.Millisecond // they may take so long to answer
+	depthKept   = 10 * time.Second       // an answer is shown while no other comes
 	depthSample = 500                    // carriers at each end of a queue whose tasks are counted
 )
 
@@ -33,22 +34,44 @@ const countRunning = `SELECT queue, COUNT(*) FROM tasks WHERE state = 1 GROUP BY
 
 // depthsCache is what Depths has answered last.
 type depthsCache struct {
-	mu     sync.Mutex // guards what follows; held while asking
-	at     time.Time
+	mu     sync.Mutex // guards what follows
 	depths []Depth
+	known  time.Time     // when Redis has told depths
+	asked  time.Time     // when an answer has come last, or none in time
+	under  chan struct{} // closed when that is so of a question; nil: nobody asks
 }
 
-// Depths are the queues as Redis has them, with the ephemeral tasks, five seconds old at
-// most; of a queue in which nothing ever was zeros, and nothing if Redis does not answer
-// within half a second. Durable tasks that run are missing if SQL does not. Any goroutine
-// but a loop's.
-func (t *Tasks) Depths() []Depth {
+// Depths are the queues as Redis has them, with the ephemeral tasks: of a queue in which
+// nothing ever was zeros. It waits for them until ctx ends, half a second at most, and
+// asks every five seconds at most. nil means that they are not known: Redis has not told
+// them for ten seconds. Durable tasks that run are missing if SQL does not. The caller
+// does not change what it gets. Any goroutine but a loop's.
+func (t *Tasks) Depths(ctx context.Context) []Depth {
+	ctx, cancel := context.WithTimeout(ctx, depthTime)
+	defer cancel()
 	c := &t.depths
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.at) < depthEvery {
-		return c.depths
+	if c.under == nil && time.Since(c.asked) >= depthEvery {
+		c.under = make(chan struct{})
+		go t.refreshDepths()
 	}
+	if over := c.under; over != nil {
+		c.mu.Unlock()
+		select {
+		case <-over:
+		case <-ctx.Done():
+		}
+		c.mu.Lock()
+	}
+	if time.Since(c.known) > depthKept {
+		return nil
+	}
+	return c.depths
+}
+
+// refreshDepths asks for Depths.
+func (t *Tasks) refreshDepths() {
 	ctx, cancel := context.WithTimeout(t.ctx, depthTime)
 	defer cancel()
 	depths, err := t.askDepths(ctx)
@@ -57,8 +80,15 @@ func (t *Tasks) Depths() []Depth {
 	} else if err := t.addRunning(ctx, depths); err != nil {
 		t.o.Log.Debug("how many durable tasks run is not known", zap.Error(err))
 	}
-	c.at, c.depths = time.Now(), depths
-	return depths
+	c := &t.depths
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = time.Now()
+	if depths != nil {
+		c.depths, c.known = depths, c.asked
+	}
+	close(c.under)
+	c.under = nil
 }
 
 // askDepths asks Redis: one pipeline, and another if something waits.
@@ -160,13 +190,7 @@ func (t *Tasks) addRunning(ctx context.Context, list []Depth) error {
 // LogDepths writes a line for each queue in which something is, unless Redis takes
 // longer than ctx to tell. Any goroutine but a loop's.
 func (t *Tasks) LogDepths(ctx context.Context, log *zap.Logger) {
-	known := make(chan []Depth, 1)
-	go func() { known <- t.Depths() }()
-	var depths []Depth
-	select {
-	case depths = <-known:
-	case <-ctx.Done():
-	}
+	depths := t.Depths(ctx)
 	if depths == nil {
 		log.Info("how many tasks wait is not known: redis does not answer in time")
 	}

@@ -218,7 +218,7 @@ func (f *faults) check(t *testing.T, all []applied) {
 			list, err := f.applier.List(limited(f.t), state, 20)
 			t.Logf("%v at %d: %+v, %v", state, time.Now().UnixMilli(), list, err)
 		}
-		t.Logf("%+v", f.applier.Depths())
+		t.Logf("%+v", f.applier.Depths(limited(f.t)))
 	}()
 	stored := 0
 	for _, a := range all {

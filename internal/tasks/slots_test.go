@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -207,21 +208,28 @@ func TestDepthsCountTasksAndNeverHang(t *testing.T) {
 	}
 	c := new(commandCount)
 	pr.redis.Client().AddHook(c)
-	if n := len(pr.Depths()); n != 2 {
+	if n := len(pr.Depths(limited(t))); n != 2 {
 		t.Errorf("%d queues", n)
 	}
 	asked := c.n.Load()
 	for range 100 {
-		pr.Depths()
+		pr.Depths(limited(t))
 	}
 	if n := c.n.Load() - asked; n > 20 {
 		t.Errorf("a hundred looks are %d commands", n)
 	}
 	server.Stall()
 	defer server.Resume()
-	pr.depths.at = time.Time{}
+	long := time.Now().Add(-depthKept + time.Second)
+	pr.depths.asked, pr.depths.known = long, long
+	soon, cancel := context.WithTimeout(context.Background(), depthTime/5)
+	defer cancel()
 	begun := time.Now()
-	if list := pr.Depths(); list != nil || time.Since(begun) > 2*depthTime {
+	if list := pr.Depths(soon); len(list) != 2 || time.Since(begun) > depthTime {
+		t.Errorf("who does not wait has %v after %v", list, time.Since(begun))
+	}
+	if list := pr.Depths(limited(t)); len(list) != 2 || time.Since(begun) > 2*depthTime {
 		t.Errorf("%v after %v", list, time.Since(begun))
 	}
+	eventually(t, "they are not known any more", 10*time.Second, func() bool { return pr.Depths(limited(t)) == nil })
 }
