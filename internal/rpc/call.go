@@ -204,7 +204,7 @@ func (c *Call) Log() *zap.Logger {
 // Login binds the session to uid: the connection moves to the loop of uid's hub,
 // an older session of uid is closed as replaced, and the future resolves on the
 // new loop. It fails with failed_precondition on a session that is bound to
-// another uid. Only a method that returns a future can call it, and only one
+// another uid, or that yields (Hub.Yield) to an older one of uid. Only a method that returns a future can call it, and only one
 // that is not concurrent: the call itself moves along. Loop only.
 func (c *Call) Login(uid uint64) *future.Future[struct{}] {
 	c.check()
@@ -219,6 +219,8 @@ func (c *Call) Login(uid uint64) *future.Future[struct{}] {
 		return future.Resolved(struct{}{})
 	case s.uid != 0:
 		return future.Failed[struct{}](Errorf(FailedPrecondition, "this connection is logged in as uid %d: log out first", s.uid))
+	case h.mustYield(s, uid):
+		return future.Failed[struct{}](Errorf(FailedPrecondition, "player %d has a session already", uid))
 	case c.kind != orderedCall:
 		return future.Failed[struct{}](Errorf(Internal, "%s cannot log in: it must return a future and not be concurrent", c.method.Name))
 	}

@@ -106,6 +106,33 @@ func TestImpersonateEnds(t *testing.T) {
 	}
 }
 
+// A connection that yields logs in where the player has no session, and throws nobody
+// out; other logins throw it out as any.
+func TestAYieldingConnectionThrowsNobodyOut(t *testing.T) {
+	r := roomRig(t, 2)
+	here, elsewhere := uint64(0), r.uidElsewhere()
+	for here = 1; r.peers.HomeOf(here) != 0; here++ {
+	}
+	p := r.dial().login(here)
+	inside := r.dial()
+	inside.link.hub.Yield(inside.conn)
+	for _, uid := range []uint64{here, elsewhere} {
+		if g := inside.call("login", uid); g.err == nil || g.err.Code != FailedPrecondition {
+			t.Errorf("login as %d: %v", uid, g)
+		}
+	}
+	if g := p.call("sum", 1, 2); g.err != nil {
+		t.Errorf("the player: %v", g)
+	}
+	p.call("logout")
+	inside.login(here)
+	p.login(here)
+	r.settle()
+	if !inside.c.closing {
+		t.Error("the player's own login gave way")
+	}
+}
+
 func TestSessionInDetail(t *testing.T) {
 	var s slow
 	r := roomRig(t, 2, s.method("slow", false))

@@ -5,6 +5,21 @@ import (
 	"gameserverd/wire"
 )
 
+// Yield makes the connection's logins give way: where the player has a session here
+// already, they fail with failed_precondition instead of ending that one. Such a
+// connection can log in at home only (Peers.HomeOf). Loop only.
+func (h *Hub) Yield(conn uint64) {
+	if s := h.session(conn); s != nil {
+		s.flags |= flagYields
+	}
+}
+
+// mustYield tells whether a login as uid has to give way. Between it and bind, on the
+// same hub, there is no time for another login.
+func (h *Hub) mustYield(s *session, uid uint64) bool {
+	return s.has(flagYields) && (h.peers.home(uid) != h || h.session(h.uids[uid]) != nil)
+}
+
 // login binds the session of c to uid on uid's home hub, where it moves first if
 // it is elsewhere.
 func (h *Hub) login(s *session, c *Call, uid uint64) *future.Future[struct{}] {

@@ -52,6 +52,7 @@ const (
 	flagMoving                           // a login is taking the connection to another hub
 	flagKept                             // whole messages may wait in the connection's input
 	flagTraced                           // somebody watches this player, or makes calls in the player's name
+	flagYields                           // its login throws nobody out
 )
 
 // has reports whether any of the flags is set.

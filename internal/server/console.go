@@ -118,7 +118,10 @@ func (s *Server) callOnItsOwn(ctx context.Context, c console.Call) (a console.An
 		a.Way = "on a connection of its own, logged in as the player for this one call"
 		token := s.passes.issue(c.UID)
 		defer s.passes.take(token)
-		if _, err := conn.Login(ctx, token); err != nil {
+		switch _, err := conn.Login(ctx, token); {
+		case wire.CodeOf(err) == wire.FailedPrecondition: // the player has logged in since
+			return s.callInSession(ctx, c)
+		case err != nil:
 			return a, err
 		}
 		defer func() { _ = conn.Logout(ctx) }() // so that the player is offline when the answer is there
@@ -128,7 +131,7 @@ func (s *Server) callOnItsOwn(ctx context.Context, c console.Call) (a console.An
 }
 
 // dialInside connects to this daemon without any of its listeners: on the loop where
-// uid's code runs, by a pair of sockets.
+// uid's code runs, by a pair of sockets. A login there throws nobody out.
 func (s *Server) dialInside(uid uint64) (net.Conn, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -142,16 +145,20 @@ func (s *Server) dialInside(uid uint64) (net.Conn, error) {
 		return nil, err
 	}
 	if slices.Contains(s.config().Listen.ProxyProtocolFrom, "unix") {
-		if _, err := conn.Write([]byte("PROXY UNKNOWN\r\n")); err != nil {
-			_ = unix.Close(pair[1])
-			return nil, err
-		}
+		_, err = conn.Write([]byte("PROXY UNKNOWN\r\n"))
 	}
 	i := s.peers.HomeOf(uid)
-	attach := func() { _, _ = s.sets[i].Attach(pair[1], netip.AddrPort{}) } // with an error it has closed it: the client sees that
-	if !s.loops[i].AddCallback(attach) {
-		_ = unix.Close(pair[1])
-		return nil, wire.Errorf(wire.Unavailable, "the daemon is shutting down")
+	attach := func() {
+		if id, err := s.sets[i].Attach(pair[1], netip.AddrPort{}); err == nil { // else it has closed it: the client sees that
+			s.numbers.hubs[i].Yield(id)
+		}
+	}
+	if err == nil && !s.loops[i].AddCallback(attach) {
+		err = wire.Errorf(wire.Unavailable, "the daemon is shutting down")
+	}
+	if err != nil {
+		_, _ = conn.Close(), unix.Close(pair[1])
+		return nil, err
 	}
 	return conn, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"gameserverd/client"
 	"gameserverd/internal/config"
+	"gameserverd/internal/console"
 )
 
 // consolePage is what the console's page does, without a browser.
@@ -168,6 +170,52 @@ func TestConsoleNeedsNoTokenOfAPlayer(t *testing.T) {
 		}
 	}
 	eventually(t, "the connection of the call is closed", func() bool { return s.peers.Connections() == 0 })
+}
+
+// The player who logs in after the operator's call has found nobody is not thrown out
+// by it: the call goes through the session that is there by then.
+func TestConsoleThrowsOutNobodyWhoLogsInMeanwhile(t *testing.T) {
+	s := start(t, consoleConfig(t), nil)
+	eventually(t, "serving", func() bool { ok, _ := s.Ready(); return ok })
+	c := s.login(7)
+	a, err := s.callOnItsOwn(testContext(t), console.Call{UID: 7, Method: "player.rename", Params: []any{"Ada"}})
+	if err != nil || !strings.Contains(a.Way, "the player's session") {
+		t.Errorf("%+v %v", a, err)
+	}
+	var me struct {
+		Name string `msgpack:"name"`
+	}
+	if err := c.Call(testContext(t), "player.get", &me); err != nil || me.Name != "Ada" {
+		t.Errorf("the player: %+v %v", me, err)
+	}
+	eventually(t, "the connection of the call is closed", func() bool { return s.peers.Connections() == 1 })
+}
+
+// A connection that cannot be made leaves nothing open, and does not wait for the
+// garbage collector to close it.
+func TestConsoleLeavesNoDescriptor(t *testing.T) {
+	s := start(t, consoleConfig(t), nil)
+	eventually(t, "serving", func() bool { ok, _ := s.Ready(); return ok })
+	s.Shutdown("the test is over")
+	<-s.ended
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	open := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := open()
+	for range 20 {
+		if c, err := s.dialInside(7); err == nil {
+			t.Error("a loop that has ended takes connections")
+			c.Close()
+		}
+	}
+	if after := open(); after >= before+20 {
+		t.Errorf("%d descriptors, and %d before", after, before)
+	}
 }
 
 func TestConsoleSeesAndTellsPlayers(t *testing.T) {
