@@ -36,28 +36,33 @@ database, whichever process runs them. docs/tasks.md says what the states mean.`
 	flags.BoolVar(&f.JSON, "json", false, "print JSON")
 	cmd.MarkFlagsMutuallyExclusive("socket", "config")
 	cmd.MarkFlagsMutuallyExclusive("socket", "worker")
-	one := func(args []string) error {
-		if len(args) != 1 {
-			return cli.Usage("it takes one task's id; %s tasks list shows them", program)
-		}
-		return nil
+	cmd.AddCommand(f.taskList(), f.taskShow(), f.taskRun(),
+		f.taskAct("revoke", "Keep a task from running, or stop it", "A task that waits never runs; one that runs has its context cancelled, on whichever\nprocess, and is not tried again."),
+		f.taskAct("retry", "Let an archived or revoked task run again", "It begins anew, with all its retries."),
+		f.taskAct("archive", "Put a task that waits aside", "It does not run until it is retried."))
+	return cmd
+}
+
+// oneTask checks that there is one argument.
+func (f *ctlFlags) oneTask(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return cli.Usage("it takes one task's id; %s tasks list shows them", f.Program)
 	}
-	act := func(action, short, long string) *cobra.Command {
-		return &cobra.Command{
-			Use: action + " ID", Short: short, Long: long, Example: "  gameserverd tasks " + action + " 1882618614391369947",
-			Args: func(_ *cobra.Command, args []string) error { return one(args) },
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return f.run(cmd, func(ctx context.Context) error { return f.TaskAct(ctx, action, numbers(args)[0]) })
-			},
-		}
-	}
-	cmd.AddCommand(f.taskList(), &cobra.Command{
+	return nil
+}
+
+func (f *ctlFlags) taskShow() *cobra.Command {
+	return &cobra.Command{
 		Use: "show ID", Short: "Show all of one task, with its last error", Example: "  gameserverd tasks show 1882618614391369947",
-		Args: func(_ *cobra.Command, args []string) error { return one(args) },
+		Args: f.oneTask,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, func(ctx context.Context) error { return f.TaskShow(ctx, numbers(args)[0]) })
 		},
-	}, &cobra.Command{
+	}
+}
+
+func (f *ctlFlags) taskRun() *cobra.Command {
+	return &cobra.Command{
 		Use: "run TASK [JSON-ARG...]", Short: "Apply a task now", Long: `Applies a durable task. Arguments are read as "call" reads them, and must fit. The
 task is kept for an hour after its end, for "tasks show".`,
 		Example: `  gameserverd tasks run reward.daily '"2026-11-23"' 0`,
@@ -70,11 +75,18 @@ task is kept for an hour after its end, for "tasks show".`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, func(ctx context.Context) error { return f.TaskRun(ctx, args[0], numbers(args[1:])) })
 		},
-	},
-		act("revoke", "Keep a task from running, or stop it", "A task that waits never runs; one that runs has its context cancelled, on whichever\nprocess, and is not tried again."),
-		act("retry", "Let an archived or revoked task run again", "It begins anew, with all its retries."),
-		act("archive", "Put a task that waits aside", "It does not run until it is retried."))
-	return cmd
+	}
+}
+
+// taskAct is a command that changes one task.
+func (f *ctlFlags) taskAct(action, short, long string) *cobra.Command {
+	return &cobra.Command{
+		Use: action + " ID", Short: short, Long: long, Example: "  gameserverd tasks " + action + " 1882618614391369947",
+		Args: f.oneTask,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, func(ctx context.Context) error { return f.TaskAct(ctx, action, numbers(args)[0]) })
+		},
+	}
 }
 
 func (f *ctlFlags) taskList() *cobra.Command {
