@@ -4,6 +4,11 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"gameserverd/internal/storetest"
 )
 
 func TestDrainHandsBackWhatDoesNotEnd(t *testing.T) {
@@ -33,4 +38,41 @@ func TestDrainHandsBackWhatDoesNotEnd(t *testing.T) {
 		}
 		third.becomes(long.ID, Revoked, 10*time.Second)
 	})
+}
+
+// A process that ends while Redis is away keeps to the times that it was given, and says
+// once that Redis is away.
+func TestDrainAndCloseKeepToTheirTimesWithRedisAway(t *testing.T) {
+	t.Parallel()
+	server := storetest.RedisAlone(t)
+	p := onServers(t, storetest.MariaDB(t), server)
+	core, lines := observer.New(zap.WarnLevel)
+	for _, drainTime := range []time.Duration{300 * time.Millisecond, shutTime + 500*time.Millisecond} {
+		pr := p.begin(2, func(o *Options) { o.Log = zap.New(core) })
+		must(pr, of(pr, "test.double", "before "+drainTime.String()))
+		eventually(t, "it works", 10*time.Second, func() bool { return p.times("before "+drainTime.String()) == 1 })
+		server.Stall()
+		within := func(what string, limit time.Duration, fn func(ctx context.Context)) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			begun := time.Now()
+			fn(ctx)
+			if took := time.Since(begun); took > limit+500*time.Millisecond {
+				t.Errorf("%s took %v of %v", what, took, limit)
+			}
+		}
+		within("the drain", drainTime, func(ctx context.Context) { pr.Drain(ctx) })
+		within("the end", 300*time.Millisecond, func(ctx context.Context) {
+			if err := pr.Close(ctx); err != nil {
+				t.Log(err)
+			}
+		})
+		server.Resume()
+		pr.end()
+		if n := lines.FilterMessageSnippet("redis does not answer").Len(); n > 1 {
+			t.Errorf("it was said %d times", n)
+		}
+		lines.TakeAll()
+	}
 }

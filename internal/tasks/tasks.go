@@ -192,12 +192,17 @@ func (t *Tasks) Stop() {
 
 // Drain waits for what runs until ctx ends; then it tells it to stop and hands it
 // back, so that another process begins it at once. It reports the tasks that were
-// handed back. Any goroutine but a loop's.
+// handed back. Handing back may take a second for each more than ctx, if SQL or Redis is
+// away. Any goroutine but a loop's.
 func (t *Tasks) Drain(ctx context.Context) (handedBack []string) {
-	t.Stop()
+	go t.Stop()
+	select {
+	case <-t.stopped:
+	case <-ctx.Done():
+	}
 	if t.server != nil && t.started.Load() {
 		handedBack = t.awaitRuns(ctx)
-		t.shutServer()
+		t.shutServer(ctx)
 	}
 	return handedBack
 }
@@ -210,10 +215,19 @@ var ErrCarrier = errors.New("tasks: what carries them waits for redis")
 // Close ends everything, whether it was drained or not; then nothing of it uses the
 // stores any more. ctx bounds it. Any goroutine but a loop's.
 func (t *Tasks) Close(ctx context.Context) error {
-	if t.started.Load() {
-		over, cancel := context.WithCancel(context.Background())
-		cancel()
-		t.Drain(over)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		if t.started.Load() {
+			t.Stop()
+			over, cancel := context.WithCancel(ctx)
+			cancel()
+			t.Drain(over)
+		}
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
 	}
 	t.mu.Lock()
 	t.closed = true
@@ -221,6 +235,7 @@ func (t *Tasks) Close(ctx context.Context) error {
 	t.cancel()
 	ended := make(chan struct{})
 	go func() {
+		<-drained
 		t.loops.Wait()
 		t.runs.Wait()
 		close(ended)

@@ -278,10 +278,12 @@ func (t *Tasks) endEphemeral(r *run, e *envelope, failures int, err error) error
 	return &errFailed{err.Error(), (&row{backoffMS: e.BackoffMS}).backoff(int64(failures) + 1)}
 }
 
-// shutTime bounds the end of asynq's own goroutines: with Redis away they wait for it.
+// shutTime bounds the wait for asynq's own goroutines, which wait for Redis when it is
+// away.
 const shutTime = 2 * time.Second
 
-func (t *Tasks) shutServer() {
+// shutServer ends asynq, and waits until it has ended, or ctx has, or for long enough.
+func (t *Tasks) shutServer(ctx context.Context) {
 	t.shutOnce.Do(func() {
 		go func() {
 			t.server.Shutdown()
@@ -292,6 +294,7 @@ func (t *Tasks) shutServer() {
 	defer late.Stop()
 	select {
 	case <-t.shut:
+	case <-ctx.Done(): // Close waits for the rest
 	case <-late.C:
 		t.o.Log.Warn("what carries the tasks does not end: redis does not answer")
 	}
