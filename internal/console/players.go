@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -217,24 +215,15 @@ func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	messages := make(chan ctl.Message, traceBuffer)
-	var dropped atomic.Int64
-	var stop func()
+	var trace ctl.Trace
 	err := c.audited(w, r, entry{Action: "trace", UID: uid}, func(context.Context) (_ string, err error) {
-		stop, err = c.o.Daemon.Trace(uid, func(m ctl.Message) {
-			select {
-			case messages <- m:
-			default:
-				dropped.Add(1)
-			}
-		})
+		trace, err = c.o.Daemon.Buffer(uid, traceBuffer)
 		return "begun", err
 	})
 	if err != nil {
 		return
 	}
-	stop = sync.OnceFunc(stop)
-	defer stop()
+	defer trace.Stop()
 	who, out := sessionOf(r), begin(w)
 	over, look := time.NewTimer(maxTrace), time.NewTicker(liveEvery)
 	defer over.Stop()
@@ -245,7 +234,7 @@ func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 	last := ctl.Traced{}
 	for last.End == "" {
 		select {
-		case m := <-messages:
+		case m := <-trace.Messages:
 			last.Messages++
 			one := ctl.TracedOf(m)
 			if out.send("message", traced{one, string(one.Body)}) != nil {
@@ -254,7 +243,7 @@ func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 		case <-look.C: // a comment shows if the browser is there still
 			if !c.stays(r, who) {
 				last.End = "signed out"
-			} else if out.send("beat", dropped.Load()) != nil {
+			} else if out.send("beat", trace.Dropped()) != nil {
 				return
 			}
 		case <-over.C:
@@ -265,6 +254,6 @@ func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	last.At, last.Dropped = time.Now(), int(dropped.Load())
+	last.At, last.Dropped = time.Now(), trace.Dropped()
 	_ = out.send("end", last) // the browser may be gone
 }

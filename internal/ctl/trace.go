@@ -53,21 +53,12 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, &Error{invalid, fmt.Sprintf("for_ms must be from 1 to %d", maxTrace.Milliseconds())})
 		return
 	}
-	messages := make(chan Message, traceBuffer)
-	var dropped atomic.Int64
-	stop, err := s.daemon.Trace(uid, func(m Message) {
-		select {
-		case messages <- m:
-		default:
-			dropped.Add(1)
-		}
-	})
+	trace, err := s.daemon.Buffer(uid, traceBuffer)
 	if err != nil {
 		failed(w, err)
 		return
 	}
-	stop = sync.OnceFunc(stop)
-	defer stop()
+	defer trace.Stop()
 	s.did(r, "trace", zap.Uint64("uid", uid), zap.Duration("lasts", time.Duration(ms)*time.Millisecond))
 	out := s.begin(w)
 	over := time.NewTimer(time.Duration(ms) * time.Millisecond)
@@ -75,7 +66,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	last := Traced{}
 	for last.End == "" {
 		select {
-		case m := <-messages:
+		case m := <-trace.Messages:
 			last.Messages++
 			if out.line(TracedOf(m)) != nil {
 				return
@@ -88,15 +79,43 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	stop()
-	for range len(messages) { // what came before
+	trace.Stop()
+	for range len(trace.Messages) { // what came before
 		last.Messages++
-		if out.line(TracedOf(<-messages)) != nil {
+		if out.line(TracedOf(<-trace.Messages)) != nil {
 			return
 		}
 	}
-	last.At, last.Dropped = time.Now(), int(dropped.Load())
+	last.At, last.Dropped = time.Now(), trace.Dropped()
 	_ = out.line(last) // the client may be gone
+}
+
+// Trace is a trace that runs. Any goroutine.
+type Trace struct {
+	Messages <-chan Message // is not closed
+	Stop     func()         // ends it; idempotent
+
+	dropped *atomic.Int64
+}
+
+// Dropped is how many messages had no room.
+func (t Trace) Dropped() int { return int(t.dropped.Load()) }
+
+// Buffer begins a trace of the player uid, whose messages wait for a reader who may be
+// slow: room of them; more are left out and counted. Stop must follow. Any goroutine.
+func (d Daemon) Buffer(uid uint64, room int) (Trace, error) {
+	messages, dropped := make(chan Message, room), new(atomic.Int64)
+	stop, err := d.Trace(uid, func(m Message) {
+		select {
+		case messages <- m:
+		default:
+			dropped.Add(1)
+		}
+	})
+	if err != nil {
+		return Trace{}, err
+	}
+	return Trace{messages, sync.OnceFunc(stop), dropped}, nil
 }
 
 // shown is what a trace shows of a value. The keys under which programs keep what
