@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"gameserverd/internal/commit"
 	"gameserverd/internal/storetest"
@@ -31,6 +32,19 @@ func BenchmarkWrite(b *testing.B) {
 		pr.committed(r)
 		pr.carrier.waits = pr.carrier.waits[:0] // as the carrier would take it
 		_ = rows
+	}
+}
+
+// What it costs to look at a message before asynq has it.
+func BenchmarkRefusal(b *testing.B) {
+	message := string(foreign(b, map[protoreflect.Name]any{
+		"id": "d118248019054851688", "queue": "default", "type": durableType, "payload": make([]byte, 64), "timeout": int64(60), "retry": int32(25),
+	}))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := refusal("default", message); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // foreign is a message as another program could have put it into Redis.
-func foreign(t *testing.T, fields map[protoreflect.Name]any) []byte {
+func foreign(t testing.TB, fields map[protoreflect.Name]any) []byte {
 	t.Helper()
 	m := messageType.New()
 	for name, v := range fields {
