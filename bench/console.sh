@@ -5,7 +5,7 @@
 #
 # --n players are connected and logged in. Each of --runs measures in turn, --secs each:
 # no page; the page of live numbers (its stream is read by curl, as a browser reads it);
-# and the page of players, which also asks for its list every 3 seconds. All of it
+# and the page of players, which also asks for its list every 5 seconds. All of it
 # once while the players are silent, and once while --rate calls a second arrive at
 # fixed times on 100 more connections. The tables have the medians; what a page costs is
 # the difference to no page, in percent of one CPU.
@@ -57,7 +57,7 @@ share() {
         readers+=($!)
         ;;&
     players)
-        (while curl -sf "$admin/console/players?sort=waiting&offset=0&limit=50" >"$scratch/list"; do sleep 3; done) 2>>"$log" &
+        (while curl -sf "$admin/console/players?sort=waiting&offset=0&limit=50" >"$scratch/list"; do sleep 5; done) 2>>"$log" &
         readers+=($!)
         ;;
     esac

@@ -38,7 +38,7 @@ export function players(main, model, [uid]) {
   const state = h("div", {}, empty("Loading…"));
   const box = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections", hidden: true }, t.el);
   const list = h("section", { class: "card" },
-    h("header", {}, h("h2", {}, "Connections"), count, h("span", { class: "spacer" }), open, sort, h("label", {}, fresh, "every 3 s")),
+    h("header", {}, h("h2", {}, "Connections"), count, h("span", { class: "spacer" }), open, sort, h("label", {}, fresh, "every 5 s")),
     state, box, h("div", { class: "row pager" }, before, next));
   const side = h("div");
   main.replaceChildren(h("h1", { class: "visually-hidden" }, "Players"), h("div", { class: uid ? "two" : "" }, list, side));
@@ -66,7 +66,7 @@ export function players(main, model, [uid]) {
       if (mine !== asking || closed) return;
       state.replaceChildren(errorBox(e.message));
     }
-    soon(fresh.checked && !document.hidden ? 3000 : 600000);
+    soon(fresh.checked && !document.hidden ? 5000 : 600000);
   }
   fresh.addEventListener("change", () => soon(0));
   load();
