@@ -62,11 +62,9 @@ func serve(program, file string) error {
 		return badConfig(err)
 	}
 	terminal := cli.IsTerminal(os.Stderr)
-	log, err := cli.NewLog(cli.LogOptions{
-		Level: cfg.Log.Level, Format: cfg.Log.Format, File: cfg.Log.File, Stderr: os.Stderr, Color: terminal,
-	})
+	log, err := openLog(cfg)
 	if err != nil {
-		return badConfig(config.Problems{cfg.Wrong("log.file", err.Error())})
+		return badConfig(err)
 	}
 	defer log.Close()
 	fds, names, err := systemd.Listeners()
@@ -202,4 +200,15 @@ func runUntilSignals(s *server.Server, log *zap.Logger, signals <-chan os.Signal
 			return nil
 		}
 	}
+}
+
+// openLog opens the log that the configuration names.
+func openLog(cfg *config.Config) (*cli.Log, error) {
+	log, err := cli.NewLog(cli.LogOptions{
+		Level: cfg.Log.Level, Format: cfg.Log.Format, File: cfg.Log.File, Stderr: os.Stderr, Color: cli.IsTerminal(os.Stderr),
+	})
+	if err != nil {
+		return nil, config.Problems{cfg.Wrong("log.file", err.Error())}
+	}
+	return log, nil
 }

@@ -76,11 +76,9 @@ func work(program, file, name string) error {
 		return badConfig(err)
 	}
 	terminal := cli.IsTerminal(os.Stderr)
-	log, err := cli.NewLog(cli.LogOptions{
-		Level: cfg.Log.Level, Format: cfg.Log.Format, File: cfg.Log.File, Stderr: os.Stderr, Color: terminal,
-	})
+	log, err := openLog(cfg)
 	if err != nil {
-		return badConfig(config.Problems{cfg.Wrong("log.file", err.Error())})
+		return badConfig(err)
 	}
 	defer log.Close()
 	s, err := server.NewWith(cfg, log.Logger, server.Options{
