@@ -41,18 +41,30 @@ func lock(ctx context.Context, of store.Driver, pool *sql.DB, waiting func()) (u
 	if of == store.MySQL {
 		take = lockServer
 	}
+	return poll(ctx, func() (func(), error) { return take(ctx, pool) }, waiting)
+}
+
+// poll calls take, which must not outlast ctx, until it takes the lock. Once it
+// was kept from us, an end of ctx says by what, wherever it comes.
+func poll(ctx context.Context, take func() (func(), error), waiting func()) (unlock func(), err error) {
+	var kept error
 	for {
-		unlock, err = take(ctx, pool)
-		// Retryable: several processes that make one SQLite file quarrel.
-		if err == nil || !errors.Is(err, errLocked) && !store.IsRetryable(err) {
-			return unlock, err
+		unlock, err = take()
+		switch {
+		case err == nil:
+			return unlock, nil
+		case errors.Is(err, errLocked) || store.IsRetryable(err): // several processes that make one SQLite file quarrel
+			if kept == nil {
+				waiting()
+			}
+			kept = err
+		case kept == nil || ctx.Err() == nil:
+			return nil, err
 		}
-		waiting()
-		waiting = func() {}
 		select {
 		case <-time.After(lockPoll):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+			return nil, fmt.Errorf("%w: %w", kept, context.Cause(ctx))
 		}
 	}
 }

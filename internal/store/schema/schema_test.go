@@ -340,6 +340,23 @@ func TestUpWaitsForTheLock(t *testing.T) {
 	})
 }
 
+// The time runs out while the lock is asked for: whoever waits still learns what
+// for.
+func TestEndOfTheTimeWhileAskingForTheLockSaysWhatKeptIt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	_, err := poll(ctx, func() (func(), error) {
+		if asked++; asked == 1 {
+			return nil, errLocked
+		}
+		cancel()
+		return nil, ctx.Err()
+	}, func() {})
+	if !errors.Is(err, errLocked) || !errors.Is(err, context.Canceled) || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
 func TestNewerDatabaseIsRefused(t *testing.T) {
 	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
 		db := migrated(t, s)
