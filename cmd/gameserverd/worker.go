@@ -4,16 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"regexp"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"gameserverd/internal/cli"
 	"gameserverd/internal/config"
 	"gameserverd/internal/server"
-	"gameserverd/internal/systemd"
 )
 
 func newWorker(program string) *cobra.Command {
@@ -64,34 +61,12 @@ func badWorkerName(name string) error {
 
 // work runs tasks with the configuration of file.
 func work(program, file, name string) error {
-	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	defer close(hangups)
-	defer signal.Stop(hangups)
-
-	cfg, err := loadWorker(file)
-	if err != nil {
-		return badConfig(err)
-	}
-	terminal := cli.IsTerminal(os.Stderr)
-	log, err := openLog(cfg)
-	if err != nil {
-		return badConfig(err)
-	}
-	defer log.Close()
-	s, err := server.NewWith(cfg, log.Logger, server.Options{
-		Version: readBuild().Version, Worker: true, Name: name,
-		Load: func() (*config.Config, error) { return loadWorker(file) }, Log: log,
-		Notifier: systemd.New(log.Logger),
+	return runService(service{
+		load:     func() (*config.Config, error) { return loadWorker(file) },
+		options:  server.Options{Worker: true, Name: name},
+		adminKey: "worker.admin",
+		greet:    func(cfg *config.Config, s *server.Server) { greetWorker(os.Stdout, program, cfg, s) },
 	})
-	if err != nil {
-		return startError(cfg, "worker.admin", err)
-	}
-	greetWorker(os.Stdout, program, cfg, s)
-	go reloadOnHangups(s, hangups, terminal)
-	return runUntilSignals(s, log.Logger, signals)
 }
 
 // greetWorker says what s does and where to look at it.

@@ -3,7 +3,6 @@ package console
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -209,14 +208,7 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 		fail(w, http.StatusUnsupportedMediaType, "invalid_argument", "the body must be application/json")
 		return false
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("more follows after the object")
-		}
-	}
+	err := ctl.ReadObject(http.MaxBytesReader(w, r.Body, maxBody), v)
 	if err == nil {
 		return true
 	}
@@ -228,6 +220,6 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		status = http.StatusRequestTimeout
 	}
-	fail(w, status, "invalid_argument", "the body must be one JSON object: "+strings.TrimPrefix(err.Error(), "json: "))
+	fail(w, status, "invalid_argument", err.Error())
 	return false
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -148,14 +147,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 
 // read decodes the body of a request.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("more follows after the object")
-		}
-	}
+	err := ReadObject(r.Body, v)
 	if err == nil {
 		return true
 	}
@@ -164,8 +156,25 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	if errors.As(err, &large) {
 		status = http.StatusRequestEntityTooLarge
 	}
-	fail(w, status, &Error{invalid, "the body must be one JSON object: " + strings.TrimPrefix(err.Error(), "json: ")})
+	fail(w, status, &Error{invalid, err.Error()})
 	return false
+}
+
+// ReadObject decodes the body of a request of an operator into v: one JSON object,
+// with no fields but v's and nothing behind it. Any goroutine.
+func ReadObject(body io.Reader, v any) error {
+	dec := json.NewDecoder(body)
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("more follows after the object")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the body must be one JSON object: %w", err)
+	}
+	return nil
 }
 
 func answer(w http.ResponseWriter, v any) { write(w, http.StatusOK, v) }
