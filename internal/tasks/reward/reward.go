@@ -17,13 +17,14 @@ import (
 // Seen is how long ago a player may have logged in last to get the daily reward.
 const Seen = 7 * 24 * time.Hour
 
-// selectDue finds players who were seen since a time and have no mail from a source,
-// by uid: at most 200 of those above one. Index: players_seen or the primary key, as the
-// database likes better; mail_source for each player.
-const selectDue = `SELECT p.uid FROM players p WHERE p.uid > ? AND p.seen_ms >= ?
-	AND NOT EXISTS (SELECT 1 FROM mail m WHERE m.uid = p.uid AND m.source = ?) ORDER BY p.uid LIMIT 200`
+// selectStep reads the next players above a uid, by uid, and of each whether it was seen
+// since a time and has no mail from a source. Index: the primary key; mail_source for
+// each player, because a database may choose to read all mails for a NOT EXISTS.
+const selectStep = `SELECT p.uid, p.seen_ms >= ? AND m.uid IS NULL
+	FROM (SELECT uid, seen_ms FROM players WHERE uid > ? ORDER BY uid LIMIT 200) p
+	LEFT JOIN mail m ON m.uid = p.uid AND m.source = ? ORDER BY p.uid`
 
-const step = 200 // rows of selectDue
+const step = 200 // rows of selectStep
 
 // DailySchedule is the schedule of the daily reward: when says at which local time, and
 // zone which day that is.
@@ -39,8 +40,9 @@ const lowestUID = -1 << 63
 // Daily sends the reward of a day, "2026-11-23", to every player who was seen since the
 // time sinceMS, in UTC milliseconds.
 //
-// It goes in steps, and rests as long as each has taken, so that those who play do not
-// wait for it. A run that was cut goes on where it ended: who has the mail is not found.
+// It goes through all players in steps, and rests as long as each has taken, so that
+// those who play do not wait for it. A run that was cut goes through all of them again:
+// who has the mail gets no other.
 //
 //task:queue low
 //task:retries 50
@@ -54,14 +56,18 @@ func Daily(c *tasks.Call, day string, sinceMS int64) error {
 	after, sent, begun := int64(lowestUID), 0, c.Clock()
 	for {
 		stepBegun := c.Clock()
-		found, err := c.SQL.FetchAllContext(c, selectDue, after, sinceMS, source)
+		found, err := c.SQL.FetchAllContext(c, selectStep, sinceMS, after, source)
 		if err != nil {
 			return err
 		}
 		var stored []*future.Future[bool]
 		for _, row := range found {
-			if err := row.Scan(&after); err != nil {
+			var due bool
+			if err := row.Scan(&after, &due); err != nil {
 				return err
+			}
+			if !due {
+				continue
 			}
 			stored = append(stored, c.Players.SendMail(uint64(after), c.Mail("Daily reward", gold), source))
 		}
