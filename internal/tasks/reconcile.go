@@ -33,15 +33,17 @@ const (
 
 // Statements. Index: tasks_look, but where another is named.
 const (
-	selectLooks = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
-	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
-	selectAll   = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
-	selectEnded = `SELECT id FROM tasks WHERE state = ? AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	deleteEnded = `DELETE FROM tasks WHERE state >= 2 AND look_ms <= ? AND id IN (` // primary key
-	deleteKeys  = `DELETE FROM tasks_keys WHERE until_ms <= ?`                      // tasks_keys_until
-	deleteTicks = `DELETE FROM tasks_ticks WHERE tick_ms <= ? AND schedule = ?`     // primary key
+	selectLooks    = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	updateLooks    = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
+	selectDead     = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	takeOver       = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
+	selectAll      = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
+	selectEnded    = `SELECT id FROM tasks WHERE state = ? AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	deleteEnded    = `DELETE FROM tasks WHERE state >= 2 AND look_ms <= ? AND id IN (`                                // primary key
+	selectKeys     = `SELECT unique_key FROM tasks_keys WHERE until_ms <= ? ORDER BY until_ms LIMIT 500`              // tasks_keys_until
+	deleteKeys     = `DELETE FROM tasks_keys WHERE until_ms <= ? AND unique_key IN (`                                 // primary key
+	selectOldTicks = `SELECT tick_ms FROM tasks_ticks WHERE schedule = ? AND tick_ms <= ? ORDER BY tick_ms LIMIT 500` // primary key
+	deleteTicks    = `DELETE FROM tasks_ticks WHERE schedule = ? AND tick_ms IN (`                                    // primary key
 )
 
 // reconcile looks after rows until Close: those that nobody has taken are handed over
@@ -300,41 +302,50 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 	return nil
 }
 
-// clean deletes what has ended and was kept for long enough.
+// clean deletes what has ended and was kept for long enough, and what is remembered of
+// keys and ticks for no longer.
 func (t *Tasks) clean(now time.Time) error {
+	ms := now.UnixMilli()
 	for _, state := range []State{Done, Archived, Revoked} {
-		for {
-			rows, err := t.o.SQL.FetchAllContext(t.ctx, selectEnded, int64(state), now.UnixMilli())
-			if err != nil {
-				return err
-			}
-			ids := []any{now.UnixMilli()}
-			for i, found := range rows {
-				var id int64
-				if err := found.Scan(&id); err != nil {
-					return err
-				}
-				ids = append(ids, id)
-				if len(ids) > maxBatch || i == len(rows)-1 {
-					text, size := marks(len(ids) - 1)
-					if _, err := t.o.SQL.ExecContext(t.ctx, deleteEnded+text+`)`, fill(ids, 1, size)...); err != nil {
-						return err
-					}
-					ids = ids[:1]
-				}
-			}
-			if len(rows) < lookStep {
-				break
-			}
+		if err := t.deleteOver(selectEnded, []any{int64(state), ms}, deleteEnded, ms); err != nil {
+			return err
 		}
 	}
-	if _, err := t.o.SQL.ExecContext(t.ctx, deleteKeys, now.UnixMilli()); err != nil {
+	if err := t.deleteOver(selectKeys, []any{ms}, deleteKeys, ms); err != nil {
 		return err
 	}
+	before := now.Add(-max(keepTicks, 2*t.o.CatchUp)).UnixMilli()
 	for _, s := range *t.schedules.Load() {
-		if _, err := t.o.SQL.ExecContext(t.ctx, deleteTicks, now.Add(-max(keepTicks, 2*t.o.CatchUp)).UnixMilli(), s.Name); err != nil {
+		if err := t.deleteOver(selectOldTicks, []any{s.Name, before}, deleteTicks, s.Name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// deleteOver deletes the rows whose keys find finds, at most maxBatch in one transaction,
+// until it finds no more. only is what deletes takes before the keys.
+func (t *Tasks) deleteOver(find string, args []any, deletes string, only any) error {
+	for {
+		rows, err := t.o.SQL.FetchAllContext(t.ctx, find, args...)
+		if err != nil {
+			return err
+		}
+		for some := range slices.Chunk(rows, maxBatch) {
+			keys := make([]any, 1+len(some), 1+4*len(some))
+			keys[0] = only
+			for i, row := range some {
+				if err := row.Scan(&keys[1+i]); err != nil {
+					return err
+				}
+			}
+			text, size := marks(len(some))
+			if _, err := t.o.SQL.ExecContext(t.ctx, deletes+text+`)`, fill(keys, 1, size)...); err != nil {
+				return err
+			}
+		}
+		if len(rows) < lookStep {
+			return nil
+		}
+	}
 }

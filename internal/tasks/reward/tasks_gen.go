@@ -14,7 +14,7 @@ func Definitions() []*tasks.Definition {
 var defDaily = &tasks.Definition{
 	Name:    "reward.daily",
 	Doc:     "Daily sends the reward of a day, \"2026-11-23\", to every player who was seen since the time sinceMS, in UTC milliseconds.",
-	Where:   "internal/tasks/reward/reward.go:50",
+	Where:   "internal/tasks/reward/reward.go:53",
 	Params:  []string{"day string", "sinceMS int64"},
 	Queue:   "low",
 	Retries: 50,
