@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -200,4 +201,83 @@ func TestAPlainCallBeginsFresh(t *testing.T) {
 	if last.Err() == nil || traces[0] == traces[1] {
 		t.Errorf("context %v, traces %v", last.Err(), traces)
 	}
+}
+
+// An error of ours is in the log with what joins it, also when its client has gone
+// or was told long ago that the time is over.
+func TestAnInternalErrorIsLoggedThoughNobodyIsTold(t *testing.T) {
+	full := errors.New("disk full")
+	for _, c := range []struct {
+		name    string
+		do      func(r *rig, p *peer, s *slow)
+		method  string
+		counted string
+	}{
+		{"the client has gone", func(r *rig, p *peer, s *slow) {
+			p.request("slow")
+			r.settle()
+			p.link.end(p.conn, errors.New("reset"))
+			s.pending[0].Fail(full)
+		}, "slow", "internal 1"},
+		{"it was answered when its time was over", func(r *rig, p *peer, s *slow) {
+			p.timed("slow", 50)
+			r.advance(100 * time.Millisecond)
+			s.pending[0].Fail(full)
+		}, "slow", "deadline_exceeded 1"},
+		{"it was answered, and the client has gone", func(r *rig, p *peer, s *slow) {
+			p.timed("slow", 50)
+			r.advance(100 * time.Millisecond)
+			p.link.end(p.conn, errors.New("reset"))
+			s.pending[0].Fail(full)
+		}, "slow", "deadline_exceeded 1"},
+		{"the session is being closed", func(r *rig, p *peer, s *slow) {
+			p.c.lingers = true
+			p.login(7)
+			p.request("slow")
+			r.settle()
+			r.peers.Kick(7, wire.Closing{Code: wire.Kicked})
+			r.settle()
+			s.pending[0].Fail(full)
+		}, "slow", "internal 1"},
+		{"the method itself ends the session", func(_ *rig, p *peer, _ *slow) {
+			p.request("last")
+		}, "last", "internal 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var s slow
+			r := roomRig(t, 1, s.method("slow", false), plain("last", func(c *Call, _ *Args) (any, error) {
+				h := c.hub.Load()
+				h.closeSession(h.session(c.conn), wire.Closing{Code: wire.Kicked})
+				return nil, full
+			}))
+			r.mayWarn = true
+			c.do(r, r.dial(), &s)
+			r.settle()
+			lines := r.logs.FilterMessage("method failed").All()
+			if len(lines) != 1 {
+				t.Fatalf("%d lines tell of it, want 1", len(lines))
+			}
+			said := lines[0].ContextMap()
+			if trace, _ := said["trace"].(string); said["method"] != c.method || said["error"] != "disk full" || len(trace) != 32 {
+				t.Errorf("it says %v", said)
+			}
+			r.wantCalls(c.method, 1, 1, c.counted)
+		})
+	}
+}
+
+// What is no error of ours is in no log, however often strangers cause it.
+func TestNothingIsLoggedOfWhatAClientCauses(t *testing.T) {
+	var s slow
+	r := newRig(t, 1, []Method{s.method("slow", false)}) // any warning fails the test
+	for _, err := range []error{context.Canceled, context.DeadlineExceeded, Errorf(NotFound, "nothing there")} {
+		p := r.dial()
+		p.request("slow")
+		r.settle()
+		p.link.end(p.conn, errors.New("reset"))
+		s.pending[0].Fail(fmt.Errorf("around: %w", err))
+		s.pending = nil
+		r.settle()
+	}
+	r.wantCalls("slow", 3, 3, "canceled 1", "deadline_exceeded 1", "not_found 1")
 }

@@ -187,13 +187,18 @@ func (c *Call) knownTrace() string {
 }
 
 // recordUntold counts a call whose end nobody is told, unless it was counted when
-// its time was over, and tells who observes.
+// its time was over, and tells who observes. What is a mistake of ours is logged:
+// that there is nobody to tell makes it none of the client's.
 func (h *Hub) recordUntold(c *Call, err error) {
 	if h.peers.observed() {
 		h.peers.after(c, err)
 	}
+	var code wire.Code
+	if err != nil {
+		code = h.publicError(c, err).Code
+	}
 	if !c.answered {
-		h.record(c, wire.CodeOf(err))
+		h.record(c, code)
 	}
 }
 
