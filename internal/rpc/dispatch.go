@@ -47,7 +47,7 @@ func (h *Hub) taken(s *session, m *wire.Message, size int) bool {
 		return false
 	}
 	// What came before the goodbye is still answered, from the mailbox.
-	h.turnAway(h.method(m.Method), Unavailable)
+	h.turnAway(s, h.method(m.Method), Unavailable, nil)
 	h.refuse(s, m.ID, m.Kind == wire.Notification, &Error{
 		Code: Unavailable, Message: "the server is shutting down", RetryAfter: h.peers.jitter(shutdownRetry)})
 	return true
@@ -175,7 +175,7 @@ func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived int64) 
 	}
 	switch {
 	case refusal != nil:
-		h.turnAway(method, refusal.Code)
+		h.turnAway(s, method, refusal.Code, &in)
 		if in.span != nil {
 			in.span.End(refusal.Code, refusal)
 		}

@@ -82,6 +82,7 @@ type Hub struct {
 	proxies   map[uint64][]*proxy // likewise
 	goodbye   goodbye
 	told      toldLately
+	watching  int // sessions of which all calls are kept
 	records   records
 	leave     func(*session) // takes a session out of its rooms
 

@@ -16,7 +16,7 @@ import (
 func (h *Hub) runLater(s *session, m *wire.Message, method *Method, in *incoming) {
 	x := h.sessions.extend(s)
 	if method.Concurrent && len(x.calls) >= h.limits.MaxConcurrent {
-		h.turnAway(method, ResourceExhausted)
+		h.turnAway(s, method, ResourceExhausted, in)
 		refusal := &Error{
 			Code: ResourceExhausted, RetryAfter: defaultRetry,
 			Message: fmt.Sprintf("%d calls of this session are under way, the limit is %d", len(x.calls), h.limits.MaxConcurrent),

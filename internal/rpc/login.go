@@ -152,6 +152,7 @@ func (h *Hub) unbind(s *session, why *Error) {
 	}
 	h.peers.online.Add(-1)
 	h.peers.unbound(s.uid)
+	h.forgetCalls(s)
 	s.uid = 0
 	s.flags &^= flagTraced
 	s.opened = h.tick

@@ -98,7 +98,7 @@ func (h *Hub) withinRate(s *session, m *wire.Message) bool {
 		return true
 	}
 	notify := m.Kind == wire.Notification
-	h.turnAway(h.method(m.Method), ResourceExhausted)
+	h.turnAway(s, h.method(m.Method), ResourceExhausted, nil)
 	if notify {
 		h.peers.Counters.OverRateDropped.Add(1)
 	} else {

@@ -6,12 +6,13 @@ import (
 
 // session is what a Hub knows of one connection: who it is, how its bytes are
 // framed, and when it was last heard of. It lives in a slab page at the
-// connection's slot and costs 48 bytes while idle; what only a busy session
-// needs is in ext.
+// connection's slot and costs 56 bytes while idle; what only a busy session
+// needs is in ext, and what only one whose calls fail or are slow in last.
 type session struct {
 	conn     uint64 // the connection's id; 0: this slot is free
 	uid      uint64 // 0: not logged in
 	ext      *sessionExt
+	last     *lastCalls
 	lastIn   uint32 // tick at which bytes last came
 	opened   uint32 // tick at which it connected or, later, logged in or out
 	frameAt  uint32 // tick at which a message began that has not ended; 0: none

@@ -97,7 +97,9 @@ type SessionDetail struct {
 	SessionInfo
 	Rooms    []string // the first 100
 	Calls    []CallInfo
-	AskedFor int // the server's calls that the client has not answered
+	AskedFor int        // the server's calls that the client has not answered
+	Last     []LastCall // newest first, 16 at most: those that have failed or for which the client has waited 10 ms or more
+	AllSince time.Time  // from then on Last has others too; zero: nobody has looked
 }
 
 // CallInfo is a call that has begun and not ended.
@@ -112,9 +114,30 @@ const maxDetail = 100
 // Session describes the session of the player uid; online is false when there is
 // none here. The error is that of ctx. Any goroutine but a loop's.
 func (p *Peers) Session(ctx context.Context, uid uint64) (d SessionDetail, online bool, err error) {
+	return p.describe(ctx, uid, (*Hub).detail)
+}
+
+// Watch is Session, and has all calls of that session kept from now on. Any goroutine
+// but a loop's.
+func (p *Peers) Watch(ctx context.Context, uid uint64) (d SessionDetail, online bool, err error) {
+	return p.describe(ctx, uid, func(h *Hub, s *session) *SessionDetail {
+		h.watch(s)
+		return h.detail(s)
+	})
+}
+
+// describe waits for what describe says on the home loop of the player uid.
+func (p *Peers) describe(ctx context.Context, uid uint64, describe func(*Hub, *session) *SessionDetail) (d SessionDetail, online bool, err error) {
 	h := p.home(uid)
 	found := make(chan *SessionDetail, 1)
-	if uid == 0 || !h.loop.AddCallback(func() { found <- h.detail(uid) }) {
+	look := func() {
+		var one *SessionDetail
+		if s := h.session(h.uids[uid]); s != nil {
+			one = describe(h, s)
+		}
+		found <- one
+	}
+	if uid == 0 || !h.loop.AddCallback(look) {
 		return d, false, nil
 	}
 	select {
@@ -128,12 +151,14 @@ func (p *Peers) Session(ctx context.Context, uid uint64) (d SessionDetail, onlin
 	}
 }
 
-func (h *Hub) detail(uid uint64) *SessionDetail {
-	s := h.session(h.uids[uid])
-	if s == nil {
-		return nil
+func (h *Hub) detail(s *session) *SessionDetail {
+	d := &SessionDetail{SessionInfo: h.info(s), Rooms: []string{}, Calls: []CallInfo{}, Last: []LastCall{}}
+	if l := s.last; l != nil {
+		d.Last = l.list(h)
+		if l.all {
+			d.AllSince = h.timeOf(l.since)
+		}
 	}
-	d := &SessionDetail{SessionInfo: h.info(s), Rooms: []string{}, Calls: []CallInfo{}}
 	if x := s.ext; x != nil {
 		d.Rooms = append(d.Rooms, x.rooms[:min(len(x.rooms), maxDetail)]...)
 		for _, c := range x.calls[:min(len(x.calls), maxDetail)] {

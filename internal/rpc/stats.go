@@ -166,6 +166,9 @@ func (h *Hub) record(c *Call, code wire.Code) {
 	if trace := c.knownTrace(); trace != "" {
 		m.exemplify(Exemplar{Trace: trace, Value: time.Duration(run), At: h.loop.Now()})
 	}
+	if code != "" || c.queued+run >= int64(slowCall) || h.watching > 0 {
+		h.rememberEnded(c, code, run)
+	}
 }
 
 func (m *MethodStats) exemplify(e Exemplar) {
@@ -203,8 +206,9 @@ func (h *Hub) recordUntold(c *Call, err error) {
 }
 
 // turnAway counts a call that is refused before it begins; a nil method is one that
-// there is not.
-func (h *Hub) turnAway(method *Method, code wire.Code) {
+// there is not, and a nil in that nothing was looked at of what it has brought.
+func (h *Hub) turnAway(s *session, method *Method, code wire.Code, in *incoming) {
+	h.rememberRefused(s, method, code, in)
 	if method == nil {
 		h.records.unknown++
 		return

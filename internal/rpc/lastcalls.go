@@ -1,0 +1,168 @@
+package rpc
+
+import (
+	"encoding/hex"
+	"math"
+	"strings"
+	"time"
+
+	"gameserverd/wire"
+)
+
+// What is kept of the last calls of a session: slowCall is how long a client has to
+// wait for a call to be kept that has not failed.
+const (
+	maxLastCalls = 16
+	slowCall     = 10 * time.Millisecond
+	maxCode      = 32 // bytes of a code that the protocol does not have; a longer one is "other"
+)
+
+// lastCalls are the last calls of a session: those that have failed, and those for
+// which the client has waited 10 ms or more, which costs a call that is neither a
+// comparison; and all from when an operator has first looked at the player on.
+//
+// A session has them from the first such call on, so one that makes calls fail on
+// purpose costs 48 bytes and 16 * 56 more, until it ends; with codes that a method has
+// from elsewhere 16 * maxCode more at most.
+type lastCalls struct {
+	calls []lastCall // a ring once it has maxLastCalls
+	next  int        // where the next goes, in the ring
+	all   bool       // are kept, not only those that have failed or were slow
+	since int64      // since when, by the hubs' clock
+}
+
+type lastCall struct {
+	method *Method   // nil: one that there is not
+	trace  [16]byte  // zero: it has none
+	ended  int64     // by the hubs' clock
+	waited uint32    // microseconds, as many as there is room for: more than an hour
+	took   uint32    // likewise
+	code   wire.Code // "": it has not failed
+}
+
+// remember keeps a call that has ended.
+func (s *session) remember(one lastCall) {
+	l := s.last
+	if l == nil {
+		l = new(lastCalls)
+		s.last = l
+	}
+	if n := len(l.calls); n < maxLastCalls {
+		if n == cap(l.calls) { // most sessions have one, of a slow login
+			l.calls = append(make([]lastCall, 0, max(1, 2*n)), l.calls...)
+		}
+		l.calls = append(l.calls, one)
+		return
+	}
+	l.calls[l.next] = one
+	l.next = (l.next + 1) % maxLastCalls
+}
+
+// rememberEnded keeps a call that has begun and ends now, after run: one that has
+// failed, was slow, or any while somebody is looked at.
+func (h *Hub) rememberEnded(c *Call, code wire.Code, run int64) {
+	s := h.session(c.conn)
+	if s == nil || code == "" && c.queued+run < int64(slowCall) && !s.watched() {
+		return
+	}
+	one := lastCall{
+		method: c.method, trace: traceBytes(c.knownTrace()), ended: c.began + run, waited: micros(c.queued), took: micros(run), code: keptCode(code),
+	}
+	s.remember(one)
+}
+
+// rememberRefused keeps a call that was refused before it began; in is what it has
+// brought, nil if that was not looked at.
+func (h *Hub) rememberRefused(s *session, method *Method, code wire.Code, in *incoming) {
+	one := lastCall{method: method, ended: h.clock(), code: code}
+	if in != nil {
+		one.waited = micros(one.ended - in.arrived)
+		switch {
+		case in.span != nil:
+			one.trace = traceBytes(in.span.TraceID())
+		case in.meta.Traceparent != nil:
+			one.trace = traceBytes(traceID(in.meta.Traceparent))
+		}
+	}
+	s.remember(one)
+}
+
+// watched reports whether all calls of the session are kept.
+func (s *session) watched() bool { return s.last != nil && s.last.all }
+
+// watch keeps all calls of the session from now on.
+func (h *Hub) watch(s *session) {
+	if s.last == nil {
+		s.last = new(lastCalls)
+	}
+	if !s.last.all {
+		s.last.all, s.last.since = true, h.clock()
+		h.watching++
+	}
+}
+
+// forgetCalls drops what is kept of the session: it is another player's from now on,
+// or nobody's.
+func (h *Hub) forgetCalls(s *session) {
+	if s.watched() {
+		h.watching--
+	}
+	s.last = nil
+}
+
+// LastCall is a call that has ended.
+type LastCall struct {
+	Method string        // "": one that there is not
+	Code   wire.Code     // of its error, "other" for a long one that the protocol does not have; "": it has succeeded
+	At     time.Time     // when it ended
+	Waited time.Duration // for the turn, the mailbox and the calls before it; to the microsecond, an hour at most
+	Took   time.Duration // from when it began, likewise; 0: it was refused
+	Trace  string        // trace id; "": it has none
+}
+
+// list shows the calls, the newest first.
+func (l *lastCalls) list(h *Hub) []LastCall {
+	out := make([]LastCall, 0, len(l.calls))
+	for i := range l.calls {
+		one := &l.calls[(l.next+len(l.calls)-1-i)%len(l.calls)]
+		call := LastCall{
+			Code: one.code, At: h.timeOf(one.ended), Waited: time.Duration(one.waited) * time.Microsecond, Took: time.Duration(one.took) * time.Microsecond,
+		}
+		if one.method != nil {
+			call.Method = one.method.Name
+		}
+		if one.trace != [16]byte{} {
+			call.Trace = hex.EncodeToString(one.trace[:])
+		}
+		out = append(out, call)
+	}
+	return out
+}
+
+// keptCode is a code that pins no other memory, and not much of its own.
+func keptCode(code wire.Code) wire.Code {
+	known := codes[codeIndex(code)]
+	switch {
+	case code == "" || known == code:
+		return code
+	case len(code) > maxCode:
+		return known
+	}
+	return wire.Code(strings.Clone(string(code)))
+}
+
+// micros is a time in microseconds, at least 0 and as much as there is room for.
+func micros(nanoseconds int64) uint32 {
+	return uint32(min(max(nanoseconds/1000, 0), math.MaxUint32))
+}
+
+// traceBytes is a trace id, zero for "" and for what is none.
+func traceBytes(id string) (b [16]byte) {
+	if len(id) != hex.EncodedLen(len(b)) {
+		return b
+	}
+	if _, err := hex.Decode(b[:], []byte(id)); err != nil {
+		return [16]byte{}
+	}
+	return b
+}
