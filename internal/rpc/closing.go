@@ -25,6 +25,7 @@ func (h *Hub) closeSession(s *session, why wire.Closing) {
 	if s.has(flagClosing) {
 		return
 	}
+	h.countEnd(s, why.Code)
 	h.logClosed(s, why.Code, why.Message)
 	h.tellClosing(s, why)
 	end := h.link.Shutdown
@@ -55,9 +56,8 @@ type lines struct {
 	untold int       // closings that got none
 }
 
-// logClosed counts and logs a session that the server closes.
+// logClosed logs a session that the server closes.
 func (h *Hub) logClosed(s *session, code, why string) {
-	h.peers.Counters.count(code)
 	h.endLines()
 	level := zapcore.InfoLevel
 	if h.lines.n >= linesPerSecond {

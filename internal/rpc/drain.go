@@ -72,7 +72,7 @@ func (h *Hub) sayGoodbye(s *session) {
 		h.sayGoodbyeLater(s, why)
 		return
 	}
-	h.peers.Counters.count(wire.ServerShutdown)
+	h.countEnd(s, wire.ServerShutdown)
 	h.drainInbox()
 	h.tellClosing(s, why)
 	s.flags |= flagGoodbye

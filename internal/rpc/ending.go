@@ -1,4 +1,5 @@
-// How sessions end that the server does not close: closing.go has the others.
+// How sessions end that the server does not close: closing.go has the others. And how
+// each end is counted, whoever brings it about.
 
 package rpc
 
@@ -29,9 +30,7 @@ func (h *Hub) closeIfDone(s *session) {
 	}
 	h.drainInbox()
 	if !s.has(flagClosing|flagMoving|flagKept) && s.quiet() {
-		if !s.has(flagGoodbye) {
-			h.records.gone++
-		}
+		h.countEnd(s, "")
 		s.flags |= flagClosing
 		h.forgetAsked(s, Errorf(Canceled, "the client is being closed"))
 		h.link.Shutdown(s.conn)
@@ -50,11 +49,12 @@ func (h *Hub) Closed(conn uint64, err error) {
 	}
 	switch closeReason(err) {
 	case wire.SlowConsumer:
-		h.logClosed(s, wire.SlowConsumer, "it does not take what is sent to it")
-	case "peer_closed", "reset", "timeout", "broken":
-		if !s.has(flagClosing | flagGoodbye | flagRefused) { // else it is counted by the code that it was told
-			h.records.gone++
+		h.countEnd(s, wire.SlowConsumer)
+		if !s.has(flagClosing) { // else the log has why it was closed
+			h.logClosed(s, wire.SlowConsumer, "it does not take what is sent to it")
 		}
+	case "peer_closed", "reset", "timeout", "broken":
+		h.countEnd(s, "")
 	}
 	gone := Errorf(Canceled, "the client has gone")
 	h.unbind(s, gone)
@@ -70,6 +70,35 @@ func (h *Hub) Closed(conn uint64, err error) {
 	}
 	h.release(s)
 	h.peers.changed()
+}
+
+// countEnd counts the end of a session: by the code of its sys.closing, or with ""
+// as ended by its client. The first reason counts, once: a session that was said
+// goodbye to and is kicked then has ended because the server stops.
+func (h *Hub) countEnd(s *session, code string) {
+	if s.has(flagCounted) {
+		return
+	}
+	s.flags |= flagCounted
+	switch {
+	case s.has(flagYields): // nobody came, so nobody has gone
+	case code == "":
+		h.records.gone++
+	default:
+		h.peers.Counters.count(code)
+	}
+}
+
+// ClaimEnd is asked by the layers below before they count why a connection ends: it
+// reports whether nobody has counted that yet. From then on it is theirs. Loop only.
+func (h *Hub) ClaimEnd(conn uint64) bool {
+	s := h.session(conn)
+	if s == nil {
+		return true
+	}
+	first := !s.has(flagCounted)
+	s.flags |= flagCounted
+	return first
 }
 
 // closeReason names why the connection layer has closed a connection: the names of

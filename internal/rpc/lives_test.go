@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -148,7 +147,7 @@ func (w *lives) hangUp(l *life) {
 		l.link.hub.EOF(l.conn)
 	default:
 		l.gone = true
-		l.link.end(l.conn, errors.New("reset"))
+		l.link.end(l.conn, cut("reset"))
 	}
 }
 

@@ -5,9 +5,10 @@ import (
 	"gameserverd/wire"
 )
 
-// Yield makes the connection's logins give way: where the player has a session here
-// already, they fail with failed_precondition instead of ending that one. Such a
-// connection can log in at home only (Peers.HomeOf). Loop only.
+// Yield says that the connection was made within the process and is no client's. Its
+// logins give way: where the player has a session here already, they fail with
+// failed_precondition instead of ending that one. It can log in at home only
+// (Peers.HomeOf). As nobody counts that it has come, its end is not counted. Loop only.
 func (h *Hub) Yield(conn uint64) {
 	if s := h.session(conn); s != nil {
 		s.flags |= flagYields

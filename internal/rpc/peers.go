@@ -336,7 +336,8 @@ func (c *Counters) count(code string) {
 	c.count(wire.Kicked)
 }
 
-// Closed is how many sessions the server has closed, by code. Any goroutine.
+// Closed is how many sessions the server has closed, by the code that was the first
+// for each. Any goroutine.
 func (c *Counters) Closed() map[string]int64 {
 	closed := make(map[string]int64, len(closingCodes))
 	for i, code := range closingCodes {

@@ -71,7 +71,7 @@ func (h *Hub) whyRefused(s *session) wire.Closing {
 // closeUntold closes a session that has sent nothing, so that its client cannot
 // be told why.
 func (h *Hub) closeUntold(s *session, code string) {
-	h.peers.Counters.count(code)
+	h.countEnd(s, code)
 	s.flags |= flagClosing
 	h.noLongerRefused(s)
 	h.link.Close(s.conn)

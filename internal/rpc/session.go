@@ -53,7 +53,8 @@ const (
 	flagMoving                           // a login is taking the connection to another hub
 	flagKept                             // whole messages may wait in the connection's input
 	flagTraced                           // somebody watches this player, or makes calls in the player's name
-	flagYields                           // its login throws nobody out
+	flagYields                           // made within the process: its login throws nobody out, and its end does not count
+	flagCounted                          // its end has been counted
 )
 
 // has reports whether any of the flags is set.

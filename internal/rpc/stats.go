@@ -86,7 +86,7 @@ type HubStats struct {
 	Asked       AskedStats          // calls of clients' functions
 	MailboxSize histogram.Histogram // messages in a session's mailbox after one more had come, on histogram.Sizes
 	Open        map[Carrier]int     // sessions now; those of a kind that there once was are there with 0
-	Gone        uint64              // sessions that clients have ended
+	Gone        uint64              // sessions that clients have ended, and nobody before them
 	InboxBytes  int64               // deliveries from other goroutines that wait, about
 }
 

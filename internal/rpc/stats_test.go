@@ -23,6 +23,7 @@ func (r *rig) stats() HubStats {
 			all.Methods[i].add(&one.Methods[i])
 		}
 		all.Unknown += one.Unknown
+		all.Gone += one.Gone
 		all.Asked.Calls += one.Asked.Calls
 		for i, n := range one.Asked.Errors {
 			all.Asked.Errors[i] += n

@@ -232,6 +232,61 @@ func TestEveryFamilyIsCollected(t *testing.T) {
 	})
 }
 
+// TestAnEndIsInOneFamily: whoever comes is refused, or is closed, or is still there; and
+// a call that an operator tries is nobody who came.
+func TestAnEndIsInOneFamily(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, 1, month)
+	cfg := tlsConfig(t, dir)
+	cfg.Listen.Admin = "127.0.0.1:0"
+	cfg.Limits.HandshakeTimeout = 100 * time.Millisecond
+	cfg.Limits.MaxConnectionsPerIP = 1
+	s := start(t, cfg, nil)
+	s.raw("127.0.0.1").login(1)
+
+	over := s.raw("127.0.0.1")
+	over.request(1, "sys.ping")
+	over.closing()
+	half := s.raw("127.0.0.2")
+	_, _ = half.Write([]byte{0x16, 3, 1, 2, 0})
+	half.closing() // an end
+	kicked := s.raw("127.0.0.3").login(3)
+	s.peers.Kick(3, wire.Closing{Code: wire.Kicked, Message: "x"})
+	kicked.closing()
+	left := s.raw("127.0.0.4").login(4)
+	for _, c := range []*raw{over, kicked, left} {
+		c.Close()
+	}
+	console := s.openConsole(t)
+	for range 5 {
+		var answer map[string]any
+		console.post("/console/call", `{"uid":"0","method":"sum","params":[1,2]}`, &answer)
+	}
+
+	var p page
+	eventually(t, "each who came is counted once", func() bool {
+		p = s.scrape()
+		return p.sum(metrics.LoopConns) == 1 && p.sum(metrics.Closed)+p.sum(metrics.Refused)+1 == p.sum(metrics.Accepted)
+	})
+	for _, want := range []struct {
+		f     *metrics.Family
+		n     float64
+		label []string
+	}{
+		{metrics.Accepted, 5, nil},
+		{metrics.Refused, 2, nil},
+		{metrics.Refused, 1, []string{"address"}},
+		{metrics.Refused, 1, []string{"handshake_timeout"}},
+		{metrics.Closed, 2, nil},
+		{metrics.Closed, 1, []string{"kicked"}},
+		{metrics.Closed, 1, []string{"gone"}},
+	} {
+		if got := p.sum(want.f, want.label...); got != want.n {
+			t.Errorf("%s%v = %v, want %v", want.f.Name, want.label, got, want.n)
+		}
+	}
+}
+
 // TestMetricsOfStrangers: ten thousand names of methods that there are not add no
 // series, and are one number.
 func TestMetricsOfStrangers(t *testing.T) {

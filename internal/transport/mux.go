@@ -18,6 +18,9 @@ type Upper interface {
 	// Refuse ends the connection with sys.closing as soon as its framing is known,
 	// at once if it is, or silently after a bounded wait.
 	Refuse(id uint64, why wire.Closing)
+	// ClaimEnd reports whether nobody has counted yet why the connection ends. From
+	// then on the hub does not.
+	ClaimEnd(id uint64) bool
 }
 
 // Mux is the transport of one loop's connections. It implements conn.Handler
@@ -141,8 +144,15 @@ func (m *Mux) enter(id uint64, a netip.Addr) {
 		return
 	}
 	m.setWord(id, m.word(id)|isRefused)
-	m.shared.ended[byGate].Add(1)
+	m.countEnd(id, byGate)
 	m.up.Refuse(id, wire.Closing{Code: wire.TooManyConnections, Message: why, Reconnect: true})
+}
+
+// countEnd counts how id ends, unless that was counted before: by the hub, or here.
+func (m *Mux) countEnd(id uint64, o outcome) {
+	if m.up.ClaimEnd(id) {
+		m.shared.ended[o].Add(1)
+	}
 }
 
 // leave takes back what enter has counted for a connection with the word w.

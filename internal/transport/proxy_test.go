@@ -276,3 +276,44 @@ func TestGateRefuses(t *testing.T) {
 		t.Errorf("%d were counted", n)
 	}
 }
+
+// Whatever a client does that was refused, it counts as refused, and once.
+func TestRefusedCountsOnce(t *testing.T) {
+	r := newRig(t, rigOptions{gate: &countingGate{limit: 1}, Settings: Settings{Protocols: []string{"frames", "websocket"}}})
+	echo(t, r.dial(), frame(5, 1))
+	for _, send := range []string{"GET /\x00 HTTP/1.1\r\n\r\n", "\x93\x02"} {
+		c := r.dial()
+		if _, err := io.WriteString(c, send); err != nil {
+			t.Fatal(err)
+		}
+		expectEnd(t, c)
+	}
+	for why, n := range r.shared.Counters().Ended {
+		if want := map[string]uint64{"address": 2}[why]; n != want {
+			t.Errorf("%d were counted as %s, want %d", n, why, want)
+		}
+	}
+}
+
+// An end that the hub has counted is not counted here.
+func TestACountedEndIsLeftAlone(t *testing.T) {
+	r := newRig(t, rigOptions{Settings: Settings{HandshakeTimeout: 50 * time.Millisecond}})
+	c := r.dial()
+	if _, err := io.WriteString(c, "GET /"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is open", func() (open bool) {
+		r.onLoop(0, func() {
+			for _, k := range r.hubs[0].mux.stacks {
+				if k != nil {
+					r.hubs[0].mine[k.id], open = true, true
+				}
+			}
+		})
+		return open
+	})
+	expectEnd(t, c)
+	if n := r.shared.Counters().Ended["handshake_timeout"]; n != 0 {
+		t.Errorf("%d were counted", n)
+	}
+}

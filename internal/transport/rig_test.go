@@ -37,6 +37,7 @@ type rig struct {
 	refuse []wire.Closing
 	opened int
 	closed int
+	claims int // ends that were counted here
 }
 
 // rigOptions: what a test may want different.
@@ -59,6 +60,7 @@ type hub struct {
 	loop  *loop.Loop
 	known map[uint64]byte // first byte
 	wait  map[uint64]wire.Closing
+	mine  map[uint64]bool // the hub has counted the end
 
 	perTurn int                                   // messages before Yield; 0: 64
 	onFrame func(h *hub, id uint64, frame []byte) // nil: echo
@@ -99,7 +101,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 			t.Fatal(err)
 		}
 		m := NewMux(l, r.shared)
-		h := &hub{rig: r, index: i, mux: m, loop: l, known: map[uint64]byte{}, wait: map[uint64]wire.Closing{}, halves: map[uint64]int{}, paused: map[uint64]bool{}}
+		h := &hub{rig: r, index: i, mux: m, loop: l, known: map[uint64]byte{}, wait: map[uint64]wire.Closing{}, mine: map[uint64]bool{}, halves: map[uint64]int{}, paused: map[uint64]bool{}}
 		if o.hub != nil {
 			o.hub(h)
 		}
@@ -147,6 +149,15 @@ func newRig(t testing.TB, o rigOptions) *rig {
 func (r *rig) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var counted uint64
+	for why, n := range r.shared.Counters().Ended {
+		if why != byHandshakes.String() { // closed before anybody knew of it
+			counted += n
+		}
+	}
+	if int(counted) != r.claims {
+		r.t.Errorf("%d ends were claimed and %d counted", r.claims, counted)
+	}
 	for _, p := range r.panics {
 		r.t.Errorf("panic on the loop: %s", p)
 	}
@@ -176,6 +187,7 @@ func (h *hub) Opened(id uint64) {
 func (h *hub) Closed(id uint64, err error) {
 	delete(h.known, id)
 	delete(h.wait, id)
+	delete(h.mine, id)
 	delete(h.halves, id)
 	delete(h.paused, id)
 	h.rig.mu.Lock()
@@ -201,6 +213,17 @@ func (h *hub) Refuse(id uint64, why wire.Closing) {
 	if h.known[id] != 0 {
 		h.tell(id)
 	}
+}
+
+func (h *hub) ClaimEnd(id uint64) bool {
+	first := !h.mine[id]
+	h.mine[id] = true
+	if first {
+		h.rig.mu.Lock()
+		h.rig.claims++
+		h.rig.mu.Unlock()
+	}
+	return first
 }
 
 // tell sends sys.closing and ends the connection.

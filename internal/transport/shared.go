@@ -137,8 +137,9 @@ type Counters struct {
 	// websocket, tls+websocket.
 	Opened map[string]uint64
 	// Ended has those that were refused or went wrong before or below the
-	// protocol: by address, plain, protocol, handshakes, proxy_header, handshake,
-	// upgrade, handshake_timeout, tls, websocket.
+	// protocol, each once and nowhere else (Upper.ClaimEnd): by address, plain,
+	// protocol, handshakes, proxy_header, handshake, upgrade, handshake_timeout, tls,
+	// websocket.
 	Ended      map[string]uint64
 	Handshakes int // under way
 }

@@ -204,7 +204,7 @@ func (m *Mux) refuse(id uint64, o outcome, why string) {
 		return
 	}
 	m.setWord(id, m.word(id)|isRefused)
-	m.shared.ended[o].Add(1)
+	m.countEnd(id, o)
 	m.up.Refuse(id, wire.Closing{Code: wire.ProtocolError, Message: why})
 }
 
@@ -306,7 +306,7 @@ func (k *stack) fail(o outcome, why conn.Reason, err error) {
 		return
 	}
 	m := k.mux
-	m.shared.ended[o].Add(1)
+	m.countEnd(k.id, o)
 	m.shared.log.Debug("connection failed below the protocol", zap.Uint64("conn", k.id), zap.Stringer("peer", m.Peer(k.id)),
 		zap.Stringer("why", o), zap.Error(err))
 	if k.tls != nil {

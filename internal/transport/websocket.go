@@ -162,7 +162,7 @@ func (k *stack) refuseFrame(err error) {
 			why.Code = wire.FrameTooLarge
 		}
 	}
-	k.mux.shared.ended[brokenWebSocket].Add(1)
+	k.mux.countEnd(k.id, brokenWebSocket)
 	k.mux.up.Refuse(k.id, why)
 }
 
