@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/hex"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,18 +18,24 @@ const (
 	maxCode      = 32 // bytes of a code that the protocol does not have; a longer one is "other"
 )
 
-// lastCalls are the last calls of a session: those that have failed, and those for
-// which the client has waited 10 ms or more, which costs a call that is neither a
-// comparison; and all from when an operator has first looked at the player on.
+// lastCalls are the last calls of a session: 16 of those that have failed or for which
+// the client has waited 10 ms or more, which costs a call that is neither a comparison;
+// and from when an operator has first looked at the player on 16 of the others, apart:
+// a client that calls all the time must not push out what has gone wrong.
 //
 // A session has them from the first such call on, so one that makes calls fail on
 // purpose costs 48 bytes and 16 * 56 more, until it ends; with codes that a method has
 // from elsewhere 16 * maxCode more at most.
 type lastCalls struct {
-	calls []lastCall // a ring once it has maxLastCalls
-	next  int        // where the next goes, in the ring
-	all   bool       // are kept, not only those that have failed or were slow
-	since int64      // since when, by the hubs' clock
+	hard  callRing
+	since int64     // when the others were kept from, by the hubs' clock
+	easy  *callRing // the others; nil: nobody has looked
+}
+
+// callRing is a ring once it has maxLastCalls.
+type callRing struct {
+	calls []lastCall
+	next  int // where the next goes, in the ring
 }
 
 type lastCall struct {
@@ -40,35 +47,43 @@ type lastCall struct {
 	code   wire.Code // "": it has not failed
 }
 
-// remember keeps a call that has ended.
-func (s *session) remember(one lastCall) {
-	l := s.last
-	if l == nil {
-		l = new(lastCalls)
-		s.last = l
-	}
-	if n := len(l.calls); n < maxLastCalls {
-		if n == cap(l.calls) { // most sessions have one, of a slow login
-			l.calls = append(make([]lastCall, 0, max(1, 2*n)), l.calls...)
+// add puts a call into the ring.
+func (r *callRing) add(one lastCall) {
+	if n := len(r.calls); n < maxLastCalls {
+		if n == cap(r.calls) { // most sessions have one, of a slow login
+			r.calls = append(make([]lastCall, 0, max(1, 2*n)), r.calls...)
 		}
-		l.calls = append(l.calls, one)
+		r.calls = append(r.calls, one)
 		return
 	}
-	l.calls[l.next] = one
-	l.next = (l.next + 1) % maxLastCalls
+	r.calls[r.next] = one
+	r.next = (r.next + 1) % maxLastCalls
+}
+
+// kept is the session's last calls, which it has from now on.
+func (s *session) kept() *lastCalls {
+	if s.last == nil {
+		s.last = new(lastCalls)
+	}
+	return s.last
 }
 
 // rememberEnded keeps a call that has begun and ends now, after run: one that has
 // failed, was slow, or any while somebody is looked at.
 func (h *Hub) rememberEnded(c *Call, code wire.Code, run int64) {
 	s := h.session(c.conn)
-	if s == nil || code == "" && c.queued+run < int64(slowCall) && !s.watched() {
+	hard := code != "" || c.queued+run >= int64(slowCall)
+	if s == nil || !hard && !s.watched() {
 		return
 	}
 	one := lastCall{
 		method: c.method, trace: traceBytes(c.knownTrace()), ended: c.began + run, waited: micros(c.queued), took: micros(run), code: keptCode(code),
 	}
-	s.remember(one)
+	if hard {
+		s.kept().hard.add(one)
+	} else {
+		s.last.easy.add(one)
+	}
 }
 
 // rememberRefused keeps a call that was refused before it began; in is what it has
@@ -84,19 +99,17 @@ func (h *Hub) rememberRefused(s *session, method *Method, code wire.Code, in *in
 			one.trace = traceBytes(traceID(in.meta.Traceparent))
 		}
 	}
-	s.remember(one)
+	s.kept().hard.add(one)
 }
 
 // watched reports whether all calls of the session are kept.
-func (s *session) watched() bool { return s.last != nil && s.last.all }
+func (s *session) watched() bool { return s.last != nil && s.last.easy != nil }
 
 // watch keeps all calls of the session from now on.
 func (h *Hub) watch(s *session) {
-	if s.last == nil {
-		s.last = new(lastCalls)
-	}
-	if !s.last.all {
-		s.last.all, s.last.since = true, h.clock()
+	if !s.watched() {
+		l := s.kept()
+		l.easy, l.since = new(callRing), h.clock()
 		h.watching++
 	}
 }
@@ -122,9 +135,18 @@ type LastCall struct {
 
 // list shows the calls, the newest first.
 func (l *lastCalls) list(h *Hub) []LastCall {
-	out := make([]LastCall, 0, len(l.calls))
-	for i := range l.calls {
-		one := &l.calls[(l.next+len(l.calls)-1-i)%len(l.calls)]
+	out := l.hard.appendTo([]LastCall{}, h)
+	if l.easy != nil {
+		out = l.easy.appendTo(out, h)
+		slices.SortStableFunc(out, func(a, b LastCall) int { return b.At.Compare(a.At) })
+	}
+	return out
+}
+
+// appendTo appends the calls to out, the newest first.
+func (r *callRing) appendTo(out []LastCall, h *Hub) []LastCall {
+	for i := range r.calls {
+		one := &r.calls[(r.next+len(r.calls)-1-i)%len(r.calls)]
 		call := LastCall{
 			Code: one.code, At: h.timeOf(one.ended), Waited: time.Duration(one.waited) * time.Microsecond, Took: time.Duration(one.took) * time.Microsecond,
 		}

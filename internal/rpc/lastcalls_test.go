@@ -180,10 +180,19 @@ func TestLastCallsAreBounded(t *testing.T) {
 		r.advance(50 * time.Millisecond)
 	}
 	p.read()
+	r.last(7, (*Peers).Watch) // a client that calls all the time pushes nothing out
+	for range 3 * maxLastCalls {
+		p.call("sum", 1, 2)
+		r.advance(50 * time.Millisecond)
+	}
+	d, _ := r.last(7, (*Peers).Session)
+	if n := len(d.Last); n != 2*maxLastCalls || d.Last[maxLastCalls-1].Code != "" || d.Last[maxLastCalls].Code == "" {
+		t.Errorf("%d calls: %v", n, d.Last)
+	}
 	if n := unsafe.Sizeof(lastCalls{}); n > 48 {
 		t.Errorf("%d bytes, 48 are promised", n)
 	}
-	if n := uintptr(cap(s.last.calls)) * unsafe.Sizeof(lastCall{}); n > 16*56 {
+	if n := uintptr(cap(s.last.hard.calls)) * unsafe.Sizeof(lastCall{}); n > 16*56 {
 		t.Errorf("a ring of %d bytes, 16*56 are promised", n)
 	}
 }

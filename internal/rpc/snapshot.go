@@ -98,8 +98,8 @@ type SessionDetail struct {
 	Rooms    []string // the first 100
 	Calls    []CallInfo
 	AskedFor int        // the server's calls that the client has not answered
-	Last     []LastCall // newest first, 16 at most: those that have failed or for which the client has waited 10 ms or more
-	AllSince time.Time  // from then on Last has others too; zero: nobody has looked
+	Last     []LastCall // newest first: 16 that have failed or for which the client has waited 10 ms or more
+	AllSince time.Time  // from then on 16 of the others too; zero: nobody has looked
 }
 
 // CallInfo is a call that has begun and not ended.
@@ -155,7 +155,7 @@ func (h *Hub) detail(s *session) *SessionDetail {
 	d := &SessionDetail{SessionInfo: h.info(s), Rooms: []string{}, Calls: []CallInfo{}, Last: []LastCall{}}
 	if l := s.last; l != nil {
 		d.Last = l.list(h)
-		if l.all {
+		if l.easy != nil {
 			d.AllSince = h.timeOf(l.since)
 		}
 	}
