@@ -10,11 +10,12 @@ import (
 	"gameserverd/wire"
 )
 
-// What is kept of the last calls of a session: slowCall is how long a client has to
-// wait for a call to be kept that has not failed.
+// SlowCall is how long a client has to wait for a call to be kept that has not failed.
+const SlowCall = 10 * time.Millisecond
+
+// What is kept of the last calls of a session.
 const (
 	maxLastCalls = 16
-	slowCall     = 10 * time.Millisecond
 	maxCode      = 32 // bytes of a code that the protocol does not have; a longer one is "other"
 )
 
@@ -72,7 +73,7 @@ func (s *session) kept() *lastCalls {
 // failed, was slow, or any while somebody is looked at.
 func (h *Hub) rememberEnded(c *Call, code wire.Code, run int64) {
 	s := h.session(c.conn)
-	hard := code != "" || c.queued+run >= int64(slowCall)
+	hard := code != "" || c.queued+run >= int64(SlowCall)
 	if s == nil || !hard && !s.watched() {
 		return
 	}

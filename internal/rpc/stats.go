@@ -44,8 +44,8 @@ type MethodStats struct {
 	// Of the calls that have begun:
 	//
 	// Queue is from when the loop had the message, the turn's clock, to when the call
-	// began. So it is what those before it in the turn took, and the time in the
-	// session's mailbox.
+	// began. So it is what those before it took, in the turn and in the turns for which
+	// it stayed in the connection's input, and the time in the session's mailbox.
 	//
 	// Run is from there to when the response was written, or when it was known that
 	// nobody is there to get one. A call's begin is the end of the one before, where
@@ -166,7 +166,7 @@ func (h *Hub) record(c *Call, code wire.Code) {
 	if trace := c.knownTrace(); trace != "" {
 		m.exemplify(Exemplar{Trace: trace, Value: time.Duration(run), At: h.loop.Now()})
 	}
-	if code != "" || c.queued+run >= int64(slowCall) || h.watching > 0 {
+	if code != "" || c.queued+run >= int64(SlowCall) || h.watching > 0 {
 		h.rememberEnded(c, code, run)
 	}
 }
