@@ -33,7 +33,7 @@ func (h *Hub) receive(s *session, raw []byte) {
 		h.enqueue(s, raw)
 		return
 	}
-	h.start(s, m, method, rightNow)
+	h.start(s, m, method, h.arrived)
 }
 
 // taken does with a message of size bytes what few sessions need: it shows it to
@@ -70,7 +70,7 @@ func (h *Hub) method(name []byte) *Method {
 // that is full.
 func (h *Hub) enqueue(s *session, raw []byte) {
 	box := &s.ext.box
-	box.push(raw, time.Duration(h.clock()))
+	box.push(raw, time.Duration(h.arrived))
 	histogram.Sizes.Observe(&h.records.mailbox, int64(box.count))
 	h.countInput(mailboxHeader + len(raw))
 	h.peers.waiting.Add(1)
@@ -146,17 +146,11 @@ type incoming struct {
 	span     Span      // nil: it is not traced
 }
 
-// rightNow is the arrival of a message that has not waited.
-const rightNow = -1
-
 // start runs one request or notification whose turn has come. arrived is when
-// it came, by the hub's clock, or rightNow.
+// it came, by the hub's clock.
 func (h *Hub) start(s *session, m *wire.Message, method *Method, arrived int64) {
 	notify := m.Kind == wire.Notification
 	in := incoming{arrived: arrived}
-	if arrived == rightNow {
-		in.arrived = h.clock()
-	}
 	if m.Meta != nil {
 		in.meta = wire.ParseMeta(m.Meta)
 		in.deadline = deadlineOf(h.timeOf(in.arrived), in.meta)

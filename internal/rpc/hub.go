@@ -68,6 +68,7 @@ type Hub struct {
 	last      *Method      // the method that was looked up last
 	call      Call         // the plain call that runs
 	args      Args         // its params
+	arrived   int64        // when what Data handles came, by clock
 	msg       wire.Message // the message being handled
 	walker    wire.Walker
 	scratch   []byte // the response being built
@@ -138,7 +139,10 @@ func (h *Hub) Data(conn uint64, b []byte) int {
 	if s.framing == framingUnknown && !h.detect(s, b) {
 		return len(b)
 	}
-	s.flags &^= flagKept
+	h.arrived = h.clock()
+	if s.has(flagKept) {
+		h.arrived = h.takeKept(s)
+	}
 	used := h.messages(s, conn, b)
 	if s.has(flagRelease) {
 		h.closeIfDone(s)
@@ -155,10 +159,10 @@ func (h *Hub) messages(s *session, conn uint64, b []byte) int {
 		case s.conn != conn || s.has(flagClosing):
 			return len(b)
 		case s.has(flagPaused | flagMoving):
-			s.keep(off < len(b))
+			h.keep(s, off < len(b))
 			return off
 		case n == messagesPerTurn:
-			s.keep(off < len(b))
+			h.keep(s, off < len(b))
 			h.link.Yield(conn)
 			return off
 		}
@@ -180,12 +184,22 @@ func (h *Hub) messages(s *session, conn uint64, b []byte) int {
 }
 
 // keep notes that the rest of what has come is to be offered again: it may hold
-// whole messages, which are not late.
-func (s *session) keep(rest bool) {
+// whole messages, which are not late, and wait from when they came.
+func (h *Hub) keep(s *session, rest bool) {
 	s.frameAt = 0
 	if rest {
+		h.sessions.extend(s).keptAt = h.arrived
 		s.flags |= flagKept
 	}
+}
+
+// takeKept is when that came which is offered again. Nothing was read since: the
+// layers below read on when all of it is used up, but for half a message.
+func (h *Hub) takeKept(s *session) (arrived int64) {
+	arrived = s.ext.keptAt
+	s.flags &^= flagKept
+	h.sessions.shrink(s)
+	return arrived
 }
 
 // noteHalf remembers since when half a message has been waiting for its end.

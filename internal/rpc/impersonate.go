@@ -59,6 +59,7 @@ func (h *Hub) impersonate(uid uint64, timeout time.Duration, x *proxy, raw []byt
 	x.stop = h.loop.After(timeout, func() { // x stays: its response is still not for the client
 		x.done.Fail(Errorf(DeadlineExceeded, "the method has not answered within %v", timeout))
 	})
+	h.arrived = h.clock()
 	h.receive(s, raw)
 	if s := h.session(conn); s != nil && s.has(flagRelease) {
 		h.closeIfDone(s)

@@ -61,9 +61,10 @@ const (
 func (s *session) has(f sessionFlags) bool { return s.flags&f != 0 }
 
 // sessionExt is the part of a session that exists only while it has calls under
-// way, messages waiting, rooms, or half a message in.
+// way, messages waiting here or in the connection's input, rooms, or half a message in.
 type sessionExt struct {
 	box     mailbox
+	keptAt  int64    // of flagKept: when it came, by the hubs' clock
 	running *Call    // the ordered call under way
 	calls   []*Call  // all calls under way, running included
 	asked   []*asked // the server's calls that this client has not answered, oldest first
@@ -131,7 +132,7 @@ func (t *sessions) extend(s *session) *sessionExt {
 // shrink takes the session's ext back when it holds nothing.
 func (t *sessions) shrink(s *session) {
 	x := s.ext
-	if x == nil || !x.empty() {
+	if x == nil || s.has(flagKept) || !x.empty() {
 		return
 	}
 	s.ext = nil

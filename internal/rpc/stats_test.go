@@ -164,6 +164,88 @@ func TestTheMailboxIsPartOfTheQueue(t *testing.T) {
 	}
 }
 
+// A message that comes with many others queues from then on, though it stays in the
+// connection's input for some turns: here no more than 64 are handled in one.
+func TestWhatWaitsInTheInputIsPartOfTheQueue(t *testing.T) {
+	var r *rig
+	d := time.Millisecond
+	r = roomRig(t, 1, takes(&r, "ms", &d))
+	r.advance(time.Second)
+	p := r.dial()
+	const n = 500
+	var all []byte
+	for i := range n {
+		all = append(all, p.framed(wire.AppendArray(wire.AppendRequest(nil, uint32(i+1), "ms"), 0))...)
+	}
+	half := len(all) - 5
+	p.send(all[:half])
+	r.settle()
+	r.wantTimes("ms", (n-1)*(n-2)/2*d, (n-1)*d)
+	r.advance(time.Second)
+	p.send(all[half:]) // the last has come now
+	r.settle()
+	r.wantTimes("ms", (n-1)*(n-2)/2*d, n*d)
+	if x := p.link.hub.session(p.conn).ext; x != nil {
+		t.Errorf("left is %+v", x)
+	}
+}
+
+// Likewise what stays there since the mailbox is full, also of a player who moves.
+func TestWhatWaitsBehindAFullMailboxIsPartOfTheQueue(t *testing.T) {
+	for _, hubs := range []int{1, 2} {
+		var s slow
+		r := roomRig(t, hubs, s.method("slow", false), s.method("free", true))
+		p := r.dial()
+		p.request("free") // keeps the login from moving at once
+		uid := uint64(7)
+		if hubs > 1 {
+			uid = r.uidElsewhere()
+		}
+		p.request("slow")
+		p.request("login", uid)
+		const n = 3 * 8 // of testLimits.MaxMailbox
+		var all []byte
+		for i := range n {
+			b := wire.AppendArray(wire.AppendRequest(nil, uint32(100+i), "sum"), 2)
+			all = append(all, p.framed(wire.AppendInt(wire.AppendInt(b, 1), 2))...)
+		}
+		p.send(all)
+		r.advance(100 * time.Millisecond)
+		s.pending[1].Resolve(1)
+		r.settle()
+		r.advance(300 * time.Millisecond)
+		s.pending[0].Resolve(1)
+		r.settle()
+		waits := 100 * time.Millisecond
+		if hubs > 1 {
+			waits += 300 * time.Millisecond
+		}
+		r.wantCalls("sum", n, n)
+		r.wantTimes("sum", n*waits, 0)
+		if x := p.link.hub.session(p.conn).ext; x != nil {
+			t.Errorf("left is %+v", x)
+		}
+	}
+}
+
+// A caller's time runs from when the request came, wherever it waits.
+func TestTheTimeOfACallRunsInTheInput(t *testing.T) {
+	var s slow
+	r := roomRig(t, 1, s.method("slow", false))
+	p := r.dial()
+	p.request("slow")
+	var all []byte
+	for i := range 3 * testLimits.MaxMailbox {
+		b := wire.AppendArray(wire.AppendRequestMeta(nil, uint32(100+i), "sum"), 0)
+		all = append(all, p.framed(wire.AppendMeta(b, wire.Meta{HasTimeout: true, TimeoutMS: 100}))...)
+	}
+	p.send(all)
+	r.advance(200 * time.Millisecond)
+	s.pending[0].Resolve(1)
+	r.settle()
+	r.wantCalls("sum", 24, 0, "deadline_exceeded 24")
+}
+
 func TestStatsTellTheInbox(t *testing.T) {
 	r := roomRig(t, 1)
 	r.dial().login(7)
