@@ -76,5 +76,8 @@ func flagsOf(m rpc.MethodInfo) string {
 	if m.Durable {
 		flags = append(flags, "durable")
 	}
+	if m.Waits {
+		flags = append(flags, "waits")
+	}
 	return strings.Join(flags, ",")
 }

@@ -128,7 +128,7 @@ func (d *digest) sample(s metrics.Sample, turn bool, sums map[*metrics.Family]*h
 		rate = max(value-one.value, 0) / d.since.Seconds()
 	}
 	one.value = value
-	d.counter(s.Family, rate)
+	d.counter(s, rate)
 	if value == 0 {
 		return
 	}
@@ -196,13 +196,22 @@ func (d *digest) find(s metrics.Sample) *series {
 
 // The families that points have.
 var (
-	pointCounters = map[*metrics.Family]int{metrics.Calls: 1, metrics.CallErrors: 2, metrics.Received: 9, metrics.Sent: 10, metrics.Commits: 11}
+	pointCounters = map[*metrics.Family]int{metrics.Calls: 1, metrics.Received: 9, metrics.Sent: 10, metrics.Commits: 11}
 	pointTimes    = map[*metrics.Family][2]int{metrics.CallRun: {3, 4}, metrics.CallQueue: {-1, 5}, metrics.LoopLag: {-1, 6}}
 )
 
-func (d *digest) counter(f *metrics.Family, rate float64) {
-	if i, ok := pointCounters[f]; ok && !math.IsNaN(rate) {
+// pointErrors is the column of those calls that failed.
+const pointErrors = 2
+
+func (d *digest) counter(s metrics.Sample, rate float64) {
+	if math.IsNaN(rate) {
+		return
+	}
+	if i, ok := pointCounters[s.Family]; ok {
 		d.add(i, rate)
+	}
+	if s.Family == metrics.Calls && s.Labels[1] != metrics.OK {
+		d.add(pointErrors, rate)
 	}
 }
 
@@ -216,6 +225,9 @@ func (d *digest) add(i int, v float64) {
 func (d *digest) sum(s metrics.Sample, sums map[*metrics.Family]*histogram.Histogram) {
 	if _, ok := pointTimes[s.Family]; !ok {
 		return
+	}
+	if s.Family == metrics.CallRun && s.Labels[1] != "" {
+		return // it waits for a client, however long that takes
 	}
 	if sums[s.Family] == nil {
 		sums[s.Family] = new(histogram.Histogram)

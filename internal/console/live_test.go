@@ -51,8 +51,8 @@ func TestOneCollectionForAllPages(t *testing.T) {
 	}
 	eventually(t, "calls are seen", func() bool {
 		now := parse(t, one.until("tick"))
-		rows := now.F["calls_total"]
-		return len(rows) == 1 && rows[0][0] == "sum" && rows[0][1] == 200.0
+		rows := now.F["rpc_calls_total"]
+		return len(rows) == 1 && rows[0][0] == "sum" && rows[0][1] == "ok" && rows[0][2] == 200.0
 	})
 	if r.Pages() != 2 {
 		t.Errorf("%d pages", r.Pages())
@@ -135,16 +135,17 @@ func TestTheHistoryIsTenMinutes(t *testing.T) {
 func TestRatesAndQuantiles(t *testing.T) {
 	d := newDigest()
 	now := time.UnixMilli(1_000_000)
-	var sum, queue histogram.Histogram
+	var sum, duels, queue histogram.Histogram
 	var calls, errors float64
 	step := func(wait time.Duration, b func(*metrics.Batch)) (p point, ready bool, one tick) {
 		now = now.Add(wait)
 		var batch metrics.Batch
-		batch.Set(metrics.Calls, calls, "sum")
-		batch.Set(metrics.CallErrors, errors, "sum", "aborted")
-		batch.Histogram(metrics.CallRun, &sum, nil, "sum")
+		batch.Set(metrics.Calls, calls-errors, "sum", metrics.OK)
+		batch.Set(metrics.Calls, errors, "sum", "aborted")
+		batch.Histogram(metrics.CallRun, &sum, nil, "sum", "")
+		batch.Histogram(metrics.CallRun, &duels, nil, "duel", metrics.WaitsClient)
 		batch.Set(metrics.LoopConns, 5, "0")
-		batch.Set(metrics.Calls, 0, "never")
+		batch.Set(metrics.Calls, 0, "never", metrics.OK)
 		batch.Histogram(metrics.CallQueue, &queue, nil, "sum")
 		if b != nil {
 			b(&batch)
@@ -157,31 +158,32 @@ func TestRatesAndQuantiles(t *testing.T) {
 	if ready || !math.IsNaN(p[1]) || one.P[1] != nil || one.Warnings != 3 || *one.P[7] != 9 || *one.P[12] != 77 {
 		t.Errorf("the first: %v %v", ready, p)
 	}
-	if rows := one.F["calls_total"]; len(rows) != 1 || rows[0][2] != nil {
+	if rows := one.F["rpc_calls_total"]; len(rows) != 1 || rows[0][3] != nil {
 		t.Errorf("a method that was never called, or a rate of nothing: %v", rows)
 	}
 	calls, errors = 30, 4
 	for range 20 {
 		histogram.Durations.Observe(&sum, int64(80*time.Microsecond))
+		histogram.Durations.Observe(&duels, int64(5*time.Second)) // for a client, which is no time of ours
 	}
-	p, ready, one = step(2*time.Second, func(b *metrics.Batch) { b.Set(metrics.Calls, 6, "new") })
+	p, ready, one = step(2*time.Second, func(b *metrics.Batch) { b.Set(metrics.Calls, 6, "new", metrics.OK) })
 	if !ready || p[1] != 13 || p[2] != 2 || p[3] < 0.05 || p[3] > 0.1 || p[4] > 0.1 || !math.IsNaN(p[5]) {
 		t.Errorf("rates %v", p)
 	}
-	rows := one.F["call_run_seconds"]
-	if len(rows) != 1 || rows[0][1] != 30.0 || rows[0][2] != 10.0 || rows[0][4].(float64) > 0.1 {
+	rows := one.F["rpc_call_run_seconds"]
+	if len(rows) != 2 || rows[0][2] != 30.0 || rows[0][3] != 10.0 || rows[0][5].(float64) > 0.1 || rows[1][1] != "client" || rows[1][5].(float64) < 1000 {
 		t.Errorf("quantiles are of the last seconds: %v", rows)
 	}
-	if rows := one.F["call_errors_total"]; len(rows) != 1 || rows[0][1] != "aborted" || rows[0][3] != 2.0 {
+	if rows := one.F["rpc_calls_total"]; len(rows) != 3 || rows[1][1] != "aborted" || rows[1][3] != 2.0 {
 		t.Errorf("errors %v", rows)
 	}
-	if len(one.F["call_queue_seconds"]) != 0 {
+	if len(one.F["rpc_call_queue_seconds"]) != 0 {
 		t.Error("an empty histogram is sent")
 	}
 	for range 4 { // the window passes
 		_, _, one = step(window, nil)
 	}
-	if rows := one.F["call_run_seconds"]; rows[0][3] != nil || rows[0][2] != 0.0 {
+	if rows := one.F["rpc_call_run_seconds"]; rows[0][4] != nil || rows[0][3] != 0.0 {
 		t.Errorf("old values count as new: %v", rows)
 	}
 	for range 150 {

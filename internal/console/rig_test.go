@@ -166,7 +166,7 @@ func (r *rig) daemon() ctl.Daemon {
 
 func (r *rig) collect(_ context.Context, b *metrics.Batch) {
 	r.collects.Add(1)
-	b.Set(metrics.Calls, float64(r.calls.Load()), "sum")
+	b.Set(metrics.Calls, float64(r.calls.Load()), "sum", metrics.OK)
 }
 
 func (r *rig) methodList() []rpc.MethodInfo { return []rpc.MethodInfo{{Name: "sum", Doc: "Adds."}} }

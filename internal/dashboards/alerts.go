@@ -44,13 +44,14 @@ type alert struct {
 
 // The rates that several rules read. They have no method, so a month of them is
 // read as fast as an hour; the boards ask the raw series, which is fast for a day.
+// Methods that there are not are left out, and times of those that wait for a client:
+// see calls and ownTime.
 var (
-	recordedCalls   = record{"job_instance:gameserverd_calls:rate5m", fmt.Sprintf("sum by (job, instance) (rate(%s[5m]))", metrics.Calls.Name)}
-	recordedErrors  = record{"job_instance_code:gameserverd_call_errors:rate5m", fmt.Sprintf("sum by (job, instance, code) (rate(%s[5m]))", metrics.CallErrors.Name)}
-	recordedBuckets = record{"job_instance_le:gameserverd_call_run_seconds_bucket:rate5m", fmt.Sprintf("sum by (job, instance, le) (rate(%s_bucket[5m]))", metrics.CallRun.Name)}
+	recordedCalls   = record{"job_instance_code:gameserverd_rpc_calls:rate5m", fmt.Sprintf("sum by (job, instance, code) (rate(%s{method!=%q}[5m]))", metrics.Calls.Name, metrics.NoMethod)}
+	recordedBuckets = record{"job_instance_le:gameserverd_rpc_call_run_seconds_bucket:rate5m", fmt.Sprintf("sum by (job, instance, le) (rate(%s_bucket{waits=\"\"}[5m]))", metrics.CallRun.Name)}
 )
 
-func records() []record { return []record{recordedCalls, recordedErrors, recordedBuckets} }
+func records() []record { return []record{recordedCalls, recordedBuckets} }
 
 func alerts() []alert {
 	return append(availability(), performance()...)
@@ -79,13 +80,14 @@ func availability() []alert {
 
 // performance are those for what is slow, full or wrong.
 func performance() []alert {
-	enough := fmt.Sprintf("and on (job, instance) %s > %v", recordedCalls.name, fewCalls)
+	all := fmt.Sprintf("sum by (job, instance) (%s)", recordedCalls.name)
+	enough := fmt.Sprintf("and on (job, instance) %s > %v", all, fewCalls)
 	full := func(used, limit *metrics.Family, name string) string {
 		return fmt.Sprintf(`label_replace(%s / %s, "budget", %q, "", "")`, used.Name, limit.Name, name)
 	}
 	return []alert{
 		{"GameserverdErrors", fmt.Sprintf("sum by (job, instance) (%s{code=~%q}) / %s > %v %s",
-			recordedErrors.name, strings.Join(ours, "|"), recordedCalls.name, errorShare, enough), 5 * time.Minute, "critical",
+			recordedCalls.name, strings.Join(ours, "|"), all, errorShare, enough), 5 * time.Minute, "critical",
 			"{{ $value | humanizePercentage }} of the calls of {{ $labels.instance }} fail", "Calls that end with internal, unavailable or deadline_exceeded, of all.", "Alert: errors"},
 		{"GameserverdSlowCalls", fmt.Sprintf("histogram_quantile(0.99, %s) > %v %s", recordedBuckets.name, slowCalls, enough), 10 * time.Minute, "warning",
 			"one call in a hundred of {{ $labels.instance }} takes over {{ $value | humanizeDuration }}", "From when a method began to when its response was written.", "Alert: slow calls"},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,18 +65,23 @@ var trials = map[string][]trial{
 		{name: "no TLS", given: onA("certificate_not_after_seconds", "0x40"), at: 3 * time.Minute},
 	},
 	"GameserverdErrors": {
-		{name: "a tenth", given: calls("0+150x80", "internal", "0+15x80"), at: 12 * time.Minute, labels: `instance: a`,
+		{name: "a tenth", given: callsOf("sum", "ok", "0+135x80", "internal", "0+15x80"), at: 12 * time.Minute, labels: `instance: a`,
 			summary: "10% of the calls of a fail"},
-		{name: "one in a hundred", given: calls("0+1500x80", "internal", "0+15x80"), at: 12 * time.Minute},
-		{name: "what clients ask for wrongly", given: calls("0+150x80", "invalid_argument", "0+100x80"), at: 12 * time.Minute},
-		{name: "hardly any calls", given: calls("0+6x80", "unavailable", "0+6x80"), at: 12 * time.Minute},
-		{name: "for a minute", given: calls("0+150x80", "internal", "0x8 0+15x4 60x70"), at: 6 * time.Minute},
+		{name: "one in a hundred", given: callsOf("sum", "ok", "0+1485x80", "internal", "0+15x80"), at: 12 * time.Minute},
+		{name: "a tenth, and as many calls of methods that there are not as anybody likes", given: append(callsOf("sum", "ok", "0+135x80", "internal", "0+15x80"), callsOf("unknown", "unimplemented", "0+9000x80")...),
+			at: 12 * time.Minute, labels: `instance: a`, summary: "10% of the calls of a fail"},
+		{name: "what clients ask for wrongly", given: callsOf("sum", "ok", "0+50x80", "invalid_argument", "0+100x80"), at: 12 * time.Minute},
+		{name: "hardly any calls", given: callsOf("sum", "ok", "0x80", "unavailable", "0+6x80"), at: 12 * time.Minute},
+		{name: "for a minute", given: callsOf("sum", "ok", "0+140x80", "internal", "0x8 0+15x4 60x70"), at: 6 * time.Minute},
 	},
 	"GameserverdSlowCalls": {
-		{name: "a twentieth over half a second", given: append(calls("0+100x120", "internal", "0x120"), buckets("call_run_seconds", `method="sum",`, "0.25", "0+95x120", "0.5", "0+95x120", "1", "0+100x120", "+Inf", "0+100x120")...),
+		{name: "a twentieth over half a second", given: append(callsOf("sum", "ok", "0+100x120"), buckets("rpc_call_run_seconds", `method="sum",`, "0.25", "0+95x120", "0.5", "0+95x120", "1", "0+100x120", "+Inf", "0+100x120")...),
 			at: 20 * time.Minute, labels: `instance: a`, summary: "one call in a hundred of a takes over 900ms"},
-		{name: "fast", given: append(calls("0+100x120", "internal", "0x120"), buckets("call_run_seconds", `method="sum",`, "0.25", "0+100x120", "0.5", "0+100x120", "+Inf", "0+100x120")...), at: 20 * time.Minute},
-		{name: "hardly any calls", given: append(calls("0+6x120", "internal", "0x120"), buckets("call_run_seconds", `method="sum",`, "0.25", "0x120", "1", "0+6x120", "+Inf", "0+6x120")...), at: 20 * time.Minute},
+		{name: "duels, which humans answer after three seconds", given: slices.Concat(callsOf("sum", "ok", "0+98x120"), callsOf("duel.challenge", "ok", "0+2x120"),
+			buckets("rpc_call_run_seconds", `method="sum",`, "0.00001", "0+98x120", "2.5", "0+98x120", "5", "0+98x120", "+Inf", "0+98x120"),
+			buckets("rpc_call_run_seconds", `method="duel.challenge",waits="client",`, "0.00001", "0x120", "2.5", "0x120", "5", "0+2x120", "+Inf", "0+2x120")), at: 25 * time.Minute},
+		{name: "fast", given: append(callsOf("sum", "ok", "0+100x120"), buckets("rpc_call_run_seconds", `method="sum",`, "0.25", "0+100x120", "0.5", "0+100x120", "+Inf", "0+100x120")...), at: 20 * time.Minute},
+		{name: "hardly any calls", given: append(callsOf("sum", "ok", "0+6x120"), buckets("rpc_call_run_seconds", `method="sum",`, "0.25", "0x120", "1", "0+6x120", "+Inf", "0+6x120")...), at: 20 * time.Minute},
 	},
 	"GameserverdLoopLag": {
 		{name: "late timers", given: append(buckets("loop_lag_seconds", `loop="0",`, "0.1", "0+10x40", "0.25", "0+20x40", "+Inf", "0+20x40"), turns("0+500x40")), at: 5 * time.Minute, labels: `instance: a, loop: "0"`,
@@ -116,13 +122,12 @@ func onA(pairs ...string) (all []given) {
 	return all
 }
 
-// calls are those of one method, and its errors of one code.
-func calls(all, code, errors string) []given {
-	const labels = `job="gameserverd",instance="a",method="sum"`
-	return []given{
-		{"gameserverd_calls_total{" + labels + "}", all},
-		{"gameserverd_call_errors_total{" + labels + `,code="` + code + `"}`, errors},
+// callsOf are those of one method: code and how many of that, again and again.
+func callsOf(method string, pairs ...string) (all []given) {
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, given{fmt.Sprintf(`gameserverd_rpc_calls_total{job="gameserverd",instance="a",method=%q,code=%q}`, method, pairs[i]), pairs[i+1]})
 	}
+	return all
 }
 
 func turns(values string) given {

@@ -35,10 +35,12 @@ type expr struct {
 	above    bool    // only values above 0
 }
 
-// match keeps the series whose label has one of the values.
+// match keeps the series whose label has one of the values, or none of them. A series
+// without the label has the value "".
 type match struct {
 	label  string
 	values []string
+	not    bool
 }
 
 func sum(f *metrics.Family, by ...string) expr   { return of(opSum, f, by, metrics.Gauge) }
@@ -51,6 +53,19 @@ func rate(f *metrics.Family, by ...string) expr {
 
 func increase(f *metrics.Family, by ...string) expr {
 	return of(opIncrease, f, by, metrics.Counter, metrics.Durations, metrics.Sizes)
+}
+
+// calls are those of methods that there are; of those that there are not anybody can
+// make as many as they like, and so make a share as small.
+func calls(by ...string) expr { return rate(metrics.Calls, by...).except("method", metrics.NoMethod) }
+
+// failed are the calls that ended with an error.
+func failed(by ...string) expr { return rate(metrics.Calls, by...).except("code", metrics.OK) }
+
+// ownTime is a quantile of what methods take that wait for no client: how long a
+// human takes says nothing about the server.
+func ownTime(q float64, by ...string) expr {
+	return quantile(q, metrics.CallRun, by...).only("waits", "")
 }
 
 func mean(f *metrics.Family, by ...string) expr {
@@ -78,7 +93,14 @@ func ratio(above, below expr) expr {
 // only keeps the series whose label has one of the values.
 func (e expr) only(label string, values ...string) expr {
 	mustHave(e.family, label)
-	e.where = append(slices.Clone(e.where), match{label, values})
+	e.where = append(slices.Clone(e.where), match{label: label, values: values})
+	return e
+}
+
+// except keeps the others.
+func (e expr) except(label string, values ...string) expr {
+	mustHave(e.family, label)
+	e.where = append(slices.Clone(e.where), match{label: label, values: values, not: true})
 	return e
 }
 

@@ -55,14 +55,16 @@ func influxTimes(e expr) string {
 // influxWhere keeps what the variables and the expression ask for.
 func influxWhere(e expr, b *board) []string {
 	keep := []string{`"instance" =~ /^$instance$/`}
-	if filtersMethod(e.family, b) {
+	if filtersMethod(e, b) {
 		keep = append(keep, `"method" =~ /^$method$/`)
 	}
 	for _, m := range e.where {
 		if len(m.values) == 1 {
-			keep = append(keep, fmt.Sprintf(`"%s" = '%s'`, m.label, m.values[0]))
+			how := map[bool]string{false: "=", true: "!="}[m.not]
+			keep = append(keep, fmt.Sprintf(`"%s" %s '%s'`, m.label, how, m.values[0]))
 		} else {
-			keep = append(keep, fmt.Sprintf(`"%s" =~ /^(%s)$/`, m.label, strings.Join(m.values, "|")))
+			how := map[bool]string{false: "=~", true: "!~"}[m.not]
+			keep = append(keep, fmt.Sprintf(`"%s" %s /^(%s)$/`, m.label, how, strings.Join(m.values, "|")))
 		}
 	}
 	if e.above {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"gameserverd/internal/metrics"
 )
 
 // promQL renders an expression: over all the time shown, or over as much of it as a
@@ -68,20 +66,21 @@ func promAggregate(how string, by []string, of string) string {
 // promSelector keeps what the variables and the expression ask for.
 func promSelector(e expr, b *board) string {
 	keep := []string{`job=~"$job"`, `instance=~"$instance"`}
-	if filtersMethod(e.family, b) {
+	if filtersMethod(e, b) {
 		keep = append(keep, `method=~"$method"`)
 	}
 	for _, m := range e.where {
-		how := "="
+		how := map[bool]string{false: "=", true: "!="}[m.not]
 		if len(m.values) > 1 {
-			how = "=~"
+			how = map[bool]string{false: "=~", true: "!~"}[m.not]
 		}
 		keep = append(keep, m.label+how+strconv.Quote(strings.Join(m.values, "|")))
 	}
 	return "{" + strings.Join(keep, ",") + "}"
 }
 
-// filtersMethod says whether the variable method is about the family.
-func filtersMethod(f *metrics.Family, b *board) bool {
-	return b.method && slices.Contains(f.Labels, "method")
+// filtersMethod says whether the variable method is about the expression.
+func filtersMethod(e expr, b *board) bool {
+	about := func(m match) bool { return m.label == "method" && !m.not }
+	return b.method && slices.Contains(e.family.Labels, "method") && !slices.ContainsFunc(e.where, about)
 }

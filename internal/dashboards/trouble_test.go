@@ -103,7 +103,7 @@ func (s *scene) drain() {
 	c := s.a.login(s.ctx, 70)
 	never := c.Go(s.ctx, "test.never", nil)
 	eventually(s.t, "the call is under way", func() bool {
-		return s.ask(fmt.Sprintf("gameserverd_calls_underway{instance=%q} > 0", s.a.AdminAddr())).n > 0
+		return s.ask(fmt.Sprintf("gameserverd_rpc_calls_underway{instance=%q} > 0", s.a.AdminAddr())).n > 0
 	})
 	s.a.Shutdown("the test")
 	s.fires("GameserverdDrainStuck a")

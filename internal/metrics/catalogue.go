@@ -34,12 +34,10 @@ var (
 	Reloads      = counter("reloads_total", "Reloads of the configuration, by result: ok or refused.", "result")
 	LogLines     = counter("log_lines_total", "Lines of the log, by level: those that were written and those that were sampled away.", "level")
 
-	Calls      = counter("calls_total", "Calls of methods by clients that have ended or were refused, notifications included.", "method")
-	CallErrors = counter("call_errors_total", "Those that ended with an error, by its code.", "method", "code")
-	CallQueue  = durations("call_queue_seconds", "From when the loop had the message to when the call began: behind others of the turn, and in the session's mailbox.", "method")
-	CallRun    = durations("call_run_seconds", "From when the call began, the reading of its bytes and decoding included, to when its response was written.", "method")
-	Unknown    = counter("calls_unknown_total", "Calls of methods that there are not.")
-	Underway   = gauge("calls_underway", "Calls that have begun and not ended: those of futures and workers, to clients and from them.")
+	Calls     = counter("rpc_calls_total", "Calls of methods by clients that have ended or were refused, notifications included, by the error's code; ok: there was none. Calls of methods that there are not are all of the method unknown.", "method", "code")
+	CallQueue = durations("rpc_call_queue_seconds", "From when the daemon had read the message to when the call began: behind others of its loop, in the input of its connection and in the session's mailbox.", "method")
+	CallRun   = durations("rpc_call_run_seconds", "From when the call began, the reading of its bytes and decoding included, to when its response was written. Methods that wait for a client, by //rpc:waits, have waits=\"client\"; the others have no such label.", "method", "waits")
+	Underway  = gauge("rpc_calls_underway", "Calls that have begun and not ended: those of futures and workers, to clients and from them.")
 
 	Asked       = counter("client_calls_total", "Calls of clients' functions by the server that have ended.")
 	AskedErrors = counter("client_call_errors_total", "Those that ended with an error, by its code.", "code")
@@ -113,6 +111,13 @@ var (
 func Families() []*Family { return families }
 
 var families []*Family
+
+// Values of labels that have a meaning beyond their word.
+const (
+	OK          = "ok"      // code of Calls: there was no error
+	NoMethod    = "unknown" // method of Calls of methods that there are not; no method can have the name
+	WaitsClient = "client"  // waits of CallRun; "", which is no label: the method waits for no client
+)
 
 const prefix = "gameserverd_"
 

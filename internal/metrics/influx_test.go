@@ -27,7 +27,7 @@ type push struct {
 	*Influx
 	t     *testing.T
 	logs  *observer.ObservedLogs
-	calls atomic.Int64 // what calls_total{method="game.play"} says: how often it was collected
+	calls atomic.Int64 // what rpc_calls_total{method="game.play"} says: how often it was collected
 	stop  func()       // ends Run and waits for its end
 }
 
@@ -53,12 +53,12 @@ func preparePush(t *testing.T, o InfluxOptions, mayLog ...string) *push {
 	}
 	registry := NewRegistry(func(_ context.Context, b *Batch) {
 		n := p.calls.Add(1)
-		b.Set(Calls, float64(n), "game.play")
+		b.Set(Calls, float64(n), "game.play", OK)
 		var h histogram.Histogram
 		for range n { // one more each time, of 3 ms
 			histogram.Durations.Observe(&h, int64(3*time.Millisecond))
 		}
-		b.Histogram(CallRun, &h, nil, "game.play")
+		b.Histogram(CallRun, &h, nil, "game.play", "")
 	})
 	var err error
 	if p.Influx, err = NewInflux(registry, o); err != nil {
@@ -185,7 +185,7 @@ func TestInfluxOne(t *testing.T) {
 	if st := p.Stats(); st.Buffered != 0 || st.Dropped != 0 || st.Failed == 0 {
 		t.Errorf("at the end: %+v", st)
 	}
-	_, rows := influxQL(t, server.URL, "", `SELECT value FROM gameserverd_calls_total WHERE method = 'game.play' AND instance = 'game 1,a=b'`)
+	_, rows := influxQL(t, server.URL, "", `SELECT value FROM gameserverd_rpc_calls_total WHERE method = 'game.play' AND instance = 'game 1,a=b'`)
 	if want := int(p.calls.Load()); len(rows) != want {
 		t.Fatalf("%d points, want %d", len(rows), want)
 	}
@@ -194,7 +194,7 @@ func TestInfluxOne(t *testing.T) {
 			t.Fatalf("point %d is %v", i, row[1])
 		}
 	}
-	_, rows = influxQL(t, server.URL, "", `SELECT "count", "sum", p50, p99, rate FROM gameserverd_call_run_seconds WHERE method = 'game.play'`)
+	_, rows = influxQL(t, server.URL, "", `SELECT "count", "sum", p50, p99, rate FROM gameserverd_rpc_call_run_seconds WHERE method = 'game.play'`)
 	if len(rows) != int(p.calls.Load()) {
 		t.Fatalf("%d points of a histogram, want %d", len(rows), p.calls.Load())
 	}
@@ -245,7 +245,7 @@ func TestInfluxToken(t *testing.T) {
 	write("admin:right")
 	eventually(t, "it gets in", func() bool { return p.Stats().Sent > 2 })
 	p.stop()
-	if _, rows := influxQL(t, server.URL, "admin:right", "SELECT value FROM gameserverd_calls_total"); len(rows) != int(p.calls.Load()) {
+	if _, rows := influxQL(t, server.URL, "admin:right", "SELECT value FROM gameserverd_rpc_calls_total"); len(rows) != int(p.calls.Load()) {
 		t.Errorf("%d points, want %d", len(rows), p.calls.Load())
 	}
 }
@@ -255,7 +255,7 @@ func TestInfluxToken(t *testing.T) {
 func TestInfluxConflict(t *testing.T) {
 	server := storetest.InfluxDB(t)
 	influxQL(t, server.URL, "", "CREATE DATABASE game")
-	if status, answer := fetch(t, http.MethodPost, server.URL+"/write?db=game", "", fmt.Sprintf("gameserverd_calls_total value=1i %d", time.Now().UnixNano())); status != http.StatusNoContent {
+	if status, answer := fetch(t, http.MethodPost, server.URL+"/write?db=game", "", fmt.Sprintf("gameserverd_rpc_calls_total value=1i %d", time.Now().UnixNano())); status != http.StatusNoContent {
 		t.Fatalf("status %d: %s", status, answer)
 	}
 	p := startPush(t, InfluxOptions{URL: server.URL + "/write?db=game"}, "InfluxDB refuses metrics")
@@ -265,7 +265,7 @@ func TestInfluxConflict(t *testing.T) {
 	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0].ContextMap()["answer"]), "field type conflict") {
 		t.Errorf("the log: %v", lines)
 	}
-	if _, rows := influxQL(t, server.URL, "", "SELECT rate FROM gameserverd_call_run_seconds"); len(rows) < 3 {
+	if _, rows := influxQL(t, server.URL, "", "SELECT rate FROM gameserverd_rpc_call_run_seconds"); len(rows) < 3 {
 		t.Errorf("%d points of the others", len(rows))
 	}
 }
@@ -298,10 +298,10 @@ func TestInfluxTwo(t *testing.T) {
 		return values
 	}
 	want := int(p.calls.Load())
-	if values := export("gameserverd_calls_total_value", want); len(values) != want || !rising(values, 1) {
+	if values := export("gameserverd_rpc_calls_total_value", want); len(values) != want || !rising(values, 1) {
 		t.Errorf("calls: %v, want 1 to %d", values, want)
 	}
-	if values := export("gameserverd_call_run_seconds_p90", want-1); len(values) != want-1 || values[0] != 0.00475 {
+	if values := export("gameserverd_rpc_call_run_seconds_p90", want-1); len(values) != want-1 || values[0] != 0.00475 {
 		t.Errorf("p90: %v", values)
 	}
 }

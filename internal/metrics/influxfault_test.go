@@ -62,13 +62,13 @@ func (s *sink) requests() int {
 	return len(s.bodies)
 }
 
-// values are those of calls_total in the bodies from the given one on.
+// values are those of rpc_calls_total in the bodies from the given one on.
 func (s *sink) values(from int) (values []float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, body := range s.bodies[from:] {
 		for _, line := range strings.Split(strings.TrimSuffix(body, "\n"), "\n") {
-			if p := readLine(s.t, line); p.measurement == "gameserverd_calls_total" {
+			if p := readLine(s.t, line); p.measurement == "gameserverd_rpc_calls_total" {
 				values = append(values, p.fields["value"])
 			}
 		}

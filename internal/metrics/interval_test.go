@@ -24,7 +24,7 @@ func TestIntervalsAreDifferences(t *testing.T) {
 	var total, other histogram.Histogram
 	var v intervals
 	v.next()
-	if h := v.since(sampleOf(CallRun, &total, "m")); h.Count() != 0 {
+	if h := v.since(sampleOf(CallQueue, &total, "m")); h.Count() != 0 {
 		t.Errorf("the first interval has %d", h.Count())
 	}
 	for range 50 {
@@ -35,8 +35,8 @@ func TestIntervalsAreDifferences(t *testing.T) {
 		total.Add(&part)
 		histogram.Durations.Observe(&other, 1)
 		v.next()
-		v.since(sampleOf(CallRun, &other, "another"))
-		if got := v.since(sampleOf(CallRun, &total, "m")); got != part {
+		v.since(sampleOf(CallQueue, &other, "another"))
+		if got := v.since(sampleOf(CallQueue, &total, "m")); got != part {
 			t.Fatalf("the interval is %v, want %v", got, part)
 		}
 	}

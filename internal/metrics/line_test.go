@@ -94,7 +94,7 @@ func written(s string) string {
 
 func TestLines(t *testing.T) {
 	var l lines
-	l.begin("gameserverd_calls_total")
+	l.begin("gameserverd_rpc_calls_total")
 	l.tag("method", "a b,c=d")
 	l.tag("empty", "")
 	l.field("value", 3)
@@ -111,7 +111,7 @@ func TestLines(t *testing.T) {
 	l.begin("#odd\nname\\")
 	l.field("a", 1.5)
 	l.end(0)
-	want := `gameserverd_calls_total,method=a\ b\,c\=d value=3.0 1700000000000
+	want := `gameserverd_rpc_calls_total,method=a\ b\,c\=d value=3.0 1700000000000
 floats f0=0.0,f1=-1.0,f2=0.1,f3=1000000.0,f4=123456789012345.0,f5=1e+15,f6=1e+300,f7=5e-324,f8=1e-05,f10=-0.0 -5
 _odd_name_ a=1.5 0
 `
@@ -183,7 +183,7 @@ func BenchmarkLine(b *testing.B) {
 	var l lines
 	for b.Loop() {
 		l.reset()
-		l.begin("gameserverd_calls_total")
+		l.begin("gameserverd_rpc_calls_total")
 		l.tag("method", "game.player.play")
 		l.tag("instance", "game-1")
 		l.field("value", 123456)

@@ -81,24 +81,24 @@ func TestPageShowsTheBatch(t *testing.T) {
 	at := time.UnixMilli(1700000000123)
 	ex[histogram.Durations.Class(int64(3*time.Millisecond))] = Exemplar{Trace: "0af7651916cd43dd8448eb211c80319c", Value: 3 * time.Millisecond, At: at}
 	r := NewRegistry(func(_ context.Context, b *Batch) {
-		b.Set(Calls, 4, "game.play")
-		b.Set(Calls, 1e15, "game.\"odd\"\n\\")
+		b.Set(Calls, 4, "game.play", OK)
+		b.Set(Calls, 1e15, "game.\"odd\"\n\\", OK)
 		b.Set(LoopCallbacks, -1.5, "0")
-		b.Histogram(CallRun, &h, &ex, "game.play")
+		b.Histogram(CallRun, &h, &ex, "game.play", "")
 		b.Histogram(CommitRows, &rows, nil)
 	})
 	text, _ := scrape(t, r.Handler(), "")
 	all := parse(t, text)
-	if v := one(t, all, "gameserverd_calls_total", "game.play").GetCounter().GetValue(); v != 4 {
-		t.Errorf("calls_total = %v, want 4", v)
+	if v := one(t, all, "gameserverd_rpc_calls_total", "game.play", "ok").GetCounter().GetValue(); v != 4 {
+		t.Errorf("rpc_calls_total = %v, want 4", v)
 	}
-	if v := one(t, all, "gameserverd_calls_total", "game.\"odd\"\n\\").GetCounter().GetValue(); v != 1e15 {
-		t.Errorf("calls_total of the odd one = %v, want 1e15", v)
+	if v := one(t, all, "gameserverd_rpc_calls_total", "game.\"odd\"\n\\", "ok").GetCounter().GetValue(); v != 1e15 {
+		t.Errorf("rpc_calls_total of the odd one = %v, want 1e15", v)
 	}
 	if v := one(t, all, "gameserverd_loop_callbacks_waiting", "0").GetGauge().GetValue(); v != -1.5 {
 		t.Errorf("the gauge = %v, want -1.5", v)
 	}
-	run := one(t, all, "gameserverd_call_run_seconds", "game.play").GetHistogram()
+	run := one(t, all, "gameserverd_rpc_call_run_seconds", "game.play").GetHistogram()
 	if run.GetSampleCount() != 4 || run.GetSampleSum() != 60.003015 {
 		t.Errorf("run: count %d, sum %v; want 4, 60.003015", run.GetSampleCount(), run.GetSampleSum())
 	}
@@ -126,8 +126,8 @@ func TestPageShowsTheBatch(t *testing.T) {
 	if !strings.HasPrefix(header.Get("Content-Type"), openMetrics) {
 		t.Errorf("content type %q", header.Get("Content-Type"))
 	}
-	line := `gameserverd_call_run_seconds_bucket{method="game.play",le="0.005"} 3 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.003 1.700000000123`
-	for _, want := range []string{line, "# TYPE gameserverd_calls counter\n", "\n# EOF\n"} {
+	line := `gameserverd_rpc_call_run_seconds_bucket{method="game.play",le="0.005"} 3 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.003 1.700000000123`
+	for _, want := range []string{line, "# TYPE gameserverd_rpc_calls counter\n", "\n# EOF\n"} {
 		if !strings.Contains(open, want) {
 			t.Errorf("OpenMetrics lacks %q", want)
 		}
@@ -146,20 +146,20 @@ func TestPageForgets(t *testing.T) {
 	r := NewRegistry(func(_ context.Context, b *Batch) {
 		switch step {
 		case 0:
-			b.Set(Calls, 1, "a")
-			b.Set(Calls, 2, "b")
-			b.Histogram(CallRun, &h, &ex, "a")
+			b.Set(Calls, 1, "a", OK)
+			b.Set(Calls, 2, "b", OK)
+			b.Histogram(CallRun, &h, &ex, "a", "")
 			b.Set(Online, 5)
 		case 1:
-			b.Set(Calls, 3, "b")
-			b.Histogram(CallRun, new(histogram.Histogram), nil, "c")
+			b.Set(Calls, 3, "b", OK)
+			b.Histogram(CallRun, new(histogram.Histogram), nil, "c", "")
 		}
 	})
 	handler := r.Handler()
 	first, _ := scrape(t, handler, openMetrics)
 	step = 1
 	second, _ := scrape(t, handler, openMetrics)
-	for _, text := range []string{`calls_total{method="a"} 1.0`, `calls_total{method="b"} 2.0`, `trace_id="t"`, "players_online 5.0"} {
+	for _, text := range []string{`rpc_calls_total{method="a",code="ok"} 1.0`, `rpc_calls_total{method="b",code="ok"} 2.0`, `trace_id="t"`, "players_online 5.0"} {
 		if !strings.Contains(first, text) {
 			t.Errorf("the first page lacks %q", text)
 		}
@@ -167,7 +167,7 @@ func TestPageForgets(t *testing.T) {
 			t.Errorf("the second page has %q still", text)
 		}
 	}
-	for _, text := range []string{`calls_total{method="b"} 3.0`, `call_run_seconds_count{method="c"} 0`} {
+	for _, text := range []string{`rpc_calls_total{method="b",code="ok"} 3.0`, `rpc_call_run_seconds_count{method="c"} 0`} {
 		if !strings.Contains(second, text) {
 			t.Errorf("the second page lacks %q", text)
 		}
@@ -267,10 +267,10 @@ func fill(b *Batch, methods int) {
 	}
 	for i := range methods {
 		name := fmt.Sprintf("area%d.method_%d", i%20, i)
-		b.Set(Calls, float64(i*1000), name)
-		b.Set(CallErrors, float64(i), name, "internal")
+		b.Set(Calls, float64(i*1000), name, OK)
+		b.Set(Calls, float64(i), name, "internal")
 		b.Histogram(CallQueue, &h, nil, name)
-		b.Histogram(CallRun, &h, nil, name)
+		b.Histogram(CallRun, &h, nil, name, "")
 	}
 }
 

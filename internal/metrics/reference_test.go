@@ -40,6 +40,9 @@ func reference(b *Batch) (all []*dto.MetricFamily) {
 func referenceMetric(s Sample) *dto.Metric {
 	m := new(dto.Metric)
 	for i, name := range s.Family.Labels {
+		if s.Labels[i] == "" {
+			continue
+		}
 		m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(name), Value: proto.String(s.Labels[i])})
 	}
 	switch s.Family.Kind {
@@ -81,7 +84,12 @@ func referenceMetric(s Sample) *dto.Metric {
 func randomBatch(random *rand.Rand) *Batch {
 	b := new(Batch)
 	texts := []string{"", "a", "game.play", `with "quotes"`, "with\nlines", `with\\backslashes\`, "ünïcödé", strings.Repeat("x", 300)}
-	text := func() string { return texts[random.IntN(len(texts))] + fmt.Sprint(b.Len()) }
+	text := func() string {
+		if random.IntN(4) == 0 {
+			return ""
+		}
+		return texts[random.IntN(len(texts))] + fmt.Sprint(b.Len())
+	}
 	values := []float64{0, 1, -1, 0.1, 1e6, 1e21, 1e-7, 123456789, math.Inf(1), math.Inf(-1), math.NaN(), math.MaxFloat64, math.Copysign(0, -1)}
 	for range 300 {
 		f := families[random.IntN(len(families))]
@@ -101,7 +109,7 @@ func randomBatch(random *rand.Rand) *Batch {
 		if random.IntN(3) == 0 {
 			ex = new(Exemplars)
 			for range 5 {
-				ex[random.IntN(len(f.Scale().Bounds())+1)] = Exemplar{Trace: text(), Value: time.Duration(random.Int64N(1e10)), At: time.UnixMilli(random.Int64N(2e12))}
+				ex[random.IntN(len(f.Scale().Bounds())+1)] = Exemplar{Trace: fmt.Sprint("trace", text()), Value: time.Duration(random.Int64N(1e10)), At: time.UnixMilli(random.Int64N(2e12))}
 			}
 		}
 		b.Histogram(f, &h, ex, labels...)

@@ -19,7 +19,7 @@ func TestShareCollectsOnce(t *testing.T) {
 		begun <- struct{}{}
 		<-hold
 		b.Set(Online, float64(n))
-		b.Set(Calls, float64(n), "a")
+		b.Set(Calls, float64(n), "a", OK)
 	}, time.Hour)
 	var asking sync.WaitGroup
 	batches := make([]Batch, 20)

@@ -10,6 +10,7 @@ import (
 // text writes batches in the two forms that Prometheus reads: its own, and
 // OpenMetrics, which has exemplars. It is what client_golang's encoders write, to the
 // byte, a few times faster: a histogram is two dozen lines that differ by two numbers.
+// A label that is empty is left out: to Prometheus it is none.
 // One goroutine at a time.
 type text struct {
 	buf  []byte
@@ -67,7 +68,10 @@ func (t *text) family(f *Family, b *Batch, samples []int) {
 		s := b.At(i)
 		t.labels = t.labels[:0]
 		for i, name := range f.Labels {
-			if i > 0 {
+			if s.Labels[i] == "" {
+				continue // which means the same, and is most of them
+			}
+			if len(t.labels) > 0 {
 				t.labels = append(t.labels, ',')
 			}
 			t.labels = append(append(t.labels, name...), '=', '"')

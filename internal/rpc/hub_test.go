@@ -467,8 +467,8 @@ func TestProtocolsRestrictTheFramings(t *testing.T) {
 func TestRegistryRefusesDuplicatesAndNamesBothPlaces(t *testing.T) {
 	a, b := sumMethod(), sumMethod()
 	a.Where, b.Where = "a.go:1", "b.go:2"
-	err := NewRegistry().Add(a, b, Method{Name: "bad name", Sync: a.Sync}, Method{Name: "idle"})
-	for _, want := range []string{`"sum" is defined twice: at a.go:1 and at b.go:2`, `"bad name" has ' ' in it`, `"idle" at an unknown place has 0 ways`} {
+	err := NewRegistry().Add(a, b, Method{Name: "bad name", Sync: a.Sync}, Method{Name: "idle"}, Method{Name: UnknownMethod, Sync: a.Sync})
+	for _, want := range []string{`"sum" is defined twice: at a.go:1 and at b.go:2`, `"bad name" has ' ' in it`, `"idle" at an unknown place has 0 ways`, `the name "unknown" is taken`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
 		}

@@ -13,6 +13,7 @@ type Method struct {
 	Public     bool // answers before login
 	Concurrent bool // exempt from the session's order
 	Durable    bool // responds only after its effect is committed
+	Waits      bool // for a client's answer: how long it takes is not the server's doing
 
 	Where string // "internal/handlers/room/room.go:31", for people
 
@@ -46,6 +47,7 @@ type MethodInfo struct {
 	Public     bool        `msgpack:"public" json:"public"`
 	Durable    bool        `msgpack:"durable" json:"durable"`
 	Concurrent bool        `msgpack:"concurrent" json:"concurrent"`
+	Waits      bool        `msgpack:"-" json:"waits,omitempty"`
 	Where      string      `msgpack:"-" json:"where,omitempty"`
 }
 
@@ -63,7 +65,7 @@ func (m *Method) info() MethodInfo {
 	}
 	return MethodInfo{
 		Name: m.Name, Params: params, Result: m.Result, Doc: m.Doc,
-		Public: m.Public, Durable: m.Durable, Concurrent: m.Concurrent, Where: m.Where,
+		Public: m.Public, Durable: m.Durable, Concurrent: m.Concurrent, Waits: m.Waits, Where: m.Where,
 	}
 }
 

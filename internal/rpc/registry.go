@@ -9,6 +9,10 @@ import (
 	"gameserverd/wire"
 )
 
+// UnknownMethod is what calls of methods that there are not count under; no method
+// can have the name.
+const UnknownMethod = "unknown"
+
 // Registry is the set of methods that a server answers. It is filled before the
 // server starts and only read after that.
 type Registry struct {
@@ -83,6 +87,9 @@ func (m *Method) place() string {
 func (m *Method) check() error {
 	if err := CheckName(m.Name); err != nil {
 		return fmt.Errorf("method at %s: %w", m.place(), err)
+	}
+	if m.Name == UnknownMethod {
+		return fmt.Errorf("method at %s: the name %q is taken: calls of methods that there are not count under it", m.place(), m.Name)
 	}
 	ways := 0
 	for _, set := range []bool{m.Sync != nil, m.Async != nil, m.Blocking != nil} {

@@ -13,7 +13,7 @@ import (
 
 // directives are what the //rpc: lines of a method's doc comment say.
 type directives struct {
-	public, blocking, concurrent, durable bool
+	public, blocking, concurrent, durable, waits bool
 
 	name   string    // the wire name, "" when none is given
 	nameAt token.Pos // of the line that gives it
@@ -21,7 +21,7 @@ type directives struct {
 
 const directivePrefix = "//rpc:"
 
-var directiveNames = []string{"public", "blocking", "concurrent", "durable", "name"}
+var directiveNames = []string{"public", "blocking", "concurrent", "durable", "waits", "name"}
 
 // spaced is a directive that the go tools take for an ordinary comment.
 var spaced = regexp.MustCompile(`^//\s+rpc:([a-z]+)`)
@@ -65,6 +65,8 @@ func (g *generator) readDirective(d *directives, at token.Pos, word string, args
 		d.concurrent = true
 	case "durable":
 		d.durable = true
+	case "waits":
+		d.waits = true
 	case "name":
 		if len(args) != 1 {
 			g.problem(at, "//rpc:name takes one name, for example //rpc:name sum")
@@ -94,11 +96,16 @@ func (g *generator) readDirective(d *directives, at token.Pos, word string, args
 // maxName is the longest method name that the protocol allows, in bytes.
 const maxName = 255
 
+// unknownMethod is rpc.UnknownMethod.
+const unknownMethod = "unknown"
+
 // badName says why a method cannot have a wire name, or "".
 func badName(name string) string {
 	switch {
 	case len(name) > maxName:
 		return fmt.Sprintf("has %d bytes, at most %d are allowed", len(name), maxName)
+	case name == unknownMethod:
+		return "is what calls of methods that there are not count under"
 	case strings.HasPrefix(name, ".") || strings.HasSuffix(name, "."):
 		return "begins or ends with a dot"
 	}

@@ -171,15 +171,16 @@ func TestMetadata(t *testing.T) {
 	}
 	flags := func(name string) string {
 		i := got[name]
-		return fmt.Sprint(i.Result, " ", i.Concurrent, " ", i.Durable)
+		return fmt.Sprint(i.Result, " ", i.Concurrent, " ", i.Durable, " ", i.Waits)
 	}
 	for name, want := range map[string]string{
-		"daily_reward.claim":      "Gift {gold int, items map of int, next Gift or nil} false true",
-		"daily_reward.httpStatus": "nil true false",
-		"kinds.struct":            "Tree {name str, kids array of Tree, by map of Tree or nil, raw any, any any} false false",
+		"daily_reward.claim":      "Gift {gold int, items map of int, next Gift or nil} false true false",
+		"daily_reward.httpStatus": "nil true false false",
+		"kinds.struct":            "Tree {name str, kids array of Tree, by map of Tree or nil, raw any, any any} false false false",
+		"kinds.laterNothing":      "nil false false true",
 	} {
 		if flags(name) != want {
-			t.Errorf("%s: result, concurrent, durable are %s, want %s", name, flags(name), want)
+			t.Errorf("%s: result, concurrent, durable, waits are %s, want %s", name, flags(name), want)
 		}
 	}
 }

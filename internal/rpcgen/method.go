@@ -21,7 +21,7 @@ type method struct {
 	errOnly  bool      // returns only an error
 	way      way
 
-	public, concurrent, durable bool
+	public, concurrent, durable, waits bool
 }
 
 // way is how a method runs: which of the three functions of rpc.Method it gets.
@@ -142,7 +142,7 @@ func (g *generator) readDecl(a *area, decl *ast.FuncDecl, fn *types.Func, read m
 	m := &method{
 		area: a, goName: fn.Name(), pos: fn.Pos(), wireName: a.name + "." + lowerCamel(fn.Name()),
 		doc:    strings.TrimSpace(decl.Doc.Text()),
-		public: d.public, concurrent: d.concurrent, durable: d.durable,
+		public: d.public, concurrent: d.concurrent, durable: d.durable, waits: d.waits,
 	}
 	if d.blocking {
 		m.way = blocking
@@ -154,6 +154,10 @@ func (g *generator) readDecl(a *area, decl *ast.FuncDecl, fn *types.Func, read m
 	}
 	ok := g.readParams(m, sig)
 	if !g.readResults(m, decl, sig) || !ok {
+		return
+	}
+	if m.waits && m.way == plain {
+		g.problem(m.pos, fmt.Sprintf("%s is marked //rpc:waits and answers at once: what waits for a client returns a future, or is //rpc:blocking", m.goName))
 		return
 	}
 	a.methods = append(a.methods, m)

@@ -41,6 +41,9 @@ func (m *method) access() string {
 	if m.durable {
 		words = append(words, "durable")
 	}
+	if m.waits {
+		words = append(words, "waits for a client")
+	}
 	return strings.Join(words, ", ")
 }
 

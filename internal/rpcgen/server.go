@@ -51,7 +51,7 @@ func (g *generator) writeMethod(w *serverMethod) {
 	for _, flag := range []struct {
 		name string
 		set  bool
-	}{{"Public", m.public}, {"Concurrent", m.concurrent}, {"Durable", m.durable}} {
+	}{{"Public", m.public}, {"Concurrent", m.concurrent}, {"Durable", m.durable}, {"Waits", m.waits}} {
 		if flag.set {
 			w.printf("%s: true,\n", flag.name)
 		}

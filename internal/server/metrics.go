@@ -29,6 +29,7 @@ type numbers struct {
 	loops    []*loopCopy
 	hubs     []*rpc.Hub
 	methods  []string        // in the order of Registry.Methods
+	waits    []bool          // by method: it waits for a client
 	queues   []string        // that tasks are taken from, sorted
 	influx   *metrics.Influx // nil: nothing is pushed
 
@@ -46,7 +47,7 @@ func (s *Server) makeMetrics() (err error) {
 		n.loops = append(n.loops, newLoopCopy(l, func(into *loopNumbers) { s.copyLoop(i, into) }))
 	}
 	for _, m := range s.registry.Methods() {
-		n.methods = append(n.methods, m.Name)
+		n.methods, n.waits = append(n.methods, m.Name), append(n.waits, m.Waits)
 	}
 	n.queues = slices.Sorted(maps.Keys(weights(s.cfg.Worker.Queues)))
 	n.collect = metrics.Share(s.collectAll, collectEvery)

@@ -175,14 +175,16 @@ func TestMetricsAreWhatWasDone(t *testing.T) {
 		{metrics.Calls, clients * later, []string{"t.later"}},
 		{metrics.Calls, clients, []string{"auth.login"}},
 		{metrics.Calls, 0, []string{"player.get"}},
-		{metrics.CallErrors, clients * (wrong + notes), []string{"t.wrong", "invalid_argument"}},
-		{metrics.CallErrors, clients * odd, []string{"t.odd", "other"}},
-		{metrics.CallErrors, 0, []string{"t.ok", "internal"}},
-		{metrics.CallErrors, clients * (wrong + notes + odd), nil},
+		{metrics.Calls, clients * (wrong + notes), []string{"t.wrong", "invalid_argument"}},
+		{metrics.Calls, clients * odd, []string{"t.odd", "other"}},
+		{metrics.Calls, 0, []string{"t.ok", "internal"}},
+		{metrics.Calls, clients * (ok + 1), []string{"t.ok", "ok"}},
+		{metrics.Calls, 0, []string{"t.wrong", "ok"}},
+		{metrics.Calls, clients * (ok + 1 + wrong + notes + odd + later + unknown + 1), nil},
 		{metrics.CallRun, clients * (ok + 1), []string{"t.ok"}},
 		{metrics.CallQueue, clients * (ok + 1), []string{"t.ok"}},
 		{metrics.CallRun, clients * later, []string{"t.later"}},
-		{metrics.Unknown, clients * unknown, nil},
+		{metrics.Calls, clients * unknown, []string{"unknown", "unimplemented"}},
 		{metrics.FailedNotes, clients * notes, nil},
 		{metrics.Received, sent, nil},
 		{metrics.Sent, received, nil},
@@ -309,7 +311,7 @@ func TestMetricsOfStrangers(t *testing.T) {
 	var p page
 	eventually(t, "all are one number", func() bool { // a scrape may be that of a moment ago
 		p = s.scrape()
-		return p.sum(metrics.Unknown) == names+1
+		return p.sum(metrics.Calls, "unknown", "unimplemented") == names+1
 	})
 	if after := p.series(); !slices.Equal(before, after) {
 		t.Errorf("%d series before, %d after", len(before), len(after))
@@ -507,7 +509,7 @@ func TestMetricsArePushed(t *testing.T) {
 	defer mu.Unlock()
 	last := bodies[len(bodies)-1]
 	for _, want := range []string{
-		"gameserverd_draining,instance=game-1 value=1.0 ", `gameserverd_calls_total,method=auth.login,instance=game-1 value=1.0 `,
+		"gameserverd_draining,instance=game-1 value=1.0 ", `gameserverd_rpc_calls_total,method=auth.login,code=ok,instance=game-1 value=1.0 `,
 		"gameserverd_connections_closed_total,reason=server_shutdown,instance=game-1 value=1.0 ", "go_goroutines,instance=game-1 value=",
 	} {
 		if !strings.Contains(last, want) {

@@ -93,16 +93,20 @@ func (s *Server) addCalls(b *metrics.Batch, t *totals) {
 			break // no loop has said anything yet
 		}
 		m := &t.hub.Methods[i]
-		b.Set(metrics.Calls, float64(m.Calls), name)
-		addErrors(b, metrics.CallErrors, codes, m.Errors[:], name)
+		b.Set(metrics.Calls, float64(answered(m)), name, metrics.OK)
+		addErrors(b, metrics.Calls, codes, m.Errors[:], name)
 		b.Histogram(metrics.CallQueue, &m.Queue, nil, name)
 		var exemplars *metrics.Exemplars
 		if t.exemplary[i] {
 			exemplars = &t.exemplars[i]
 		}
-		b.Histogram(metrics.CallRun, &m.Run, exemplars, name)
+		waits := ""
+		if s.numbers.waits[i] {
+			waits = metrics.WaitsClient
+		}
+		b.Histogram(metrics.CallRun, &m.Run, exemplars, name, waits)
 	}
-	b.Set(metrics.Unknown, float64(t.hub.Unknown))
+	b.Set(metrics.Calls, float64(t.hub.Unknown), metrics.NoMethod, string(wire.Unimplemented))
 	b.Set(metrics.Underway, float64(s.peers.Underway()))
 	b.Set(metrics.Asked, float64(t.hub.Asked.Calls))
 	addErrors(b, metrics.AskedErrors, codes, t.hub.Asked.Errors[:])
@@ -117,6 +121,15 @@ func (s *Server) addCalls(b *metrics.Batch, t *totals) {
 	b.Set(metrics.OverRate, float64(c.OverRate.Load()), "request")
 	b.Set(metrics.OverRate, float64(c.OverRateDropped.Load()), "notification")
 	b.Set(metrics.OverRate, float64(s.gate.Counters.Logins.Load()), "login")
+}
+
+// answered is how many of the calls ended without an error: a call has one code at most.
+func answered(m *rpc.MethodStats) uint64 {
+	n := m.Calls
+	for _, failed := range m.Errors {
+		n -= failed
+	}
+	return n
 }
 
 // addErrors adds the codes that there were, behind labels. internal is always there,

@@ -6,15 +6,33 @@ import { chart, spark } from "./charts.js";
 const rowsOf = (tick, name) => tick.f[name] || [];
 const total = (tick, name, i = 0) => rowsOf(tick, name).reduce((sum, r) => sum + (r[i] || 0), 0);
 
+const noMethod = "unknown"; // what calls of methods that there are not count under
+
+// callsOf sums up the calls of each method, whose rows are one for each code.
+function callsOf(tick) {
+  const by = new Map();
+  for (const [id, code, sum, r] of rowsOf(tick, "rpc_calls_total")) {
+    let row = by.get(id);
+    if (!row) by.set(id, row = { id, total: 0, calls: 0, failed: 0, bad: 0, codes: [], rated: r !== null });
+    row.total += sum;
+    row.calls += r || 0;
+    if (code === "ok") continue;
+    row.failed += r || 0;
+    row.bad += sum;
+    row.codes.push([code, sum]);
+  }
+  return by;
+}
+
 const sparks = new Map(); // by method: its calls a second, the last 60
 
 // remember keeps the small lines going while other pages are shown.
 export function remember(tick) {
-  for (const [method, , r] of rowsOf(tick, "calls_total")) {
-    if (r === null) continue; // the first tick has no rates
+  for (const { id: method, calls: r, rated } of callsOf(tick).values()) {
+    if (!rated) continue; // the first tick has no rates
     let line = sparks.get(method);
     if (!line) sparks.set(method, line = []);
-    line.push(r || 0);
+    line.push(r);
     if (line.length > 60) line.shift();
   }
 }
@@ -66,7 +84,7 @@ function tileRow() {
       const p = Object.fromEntries(["t", "calls", "errors", "p50", "p99", "queue99", "lag99"].map((k, i) => [k, tick.p[i]]));
       const s = tick.status;
       const share = p.calls > 0 ? (p.errors || 0) / p.calls : 0;
-      calls(rate(p.calls), num(total(tick, "calls_total", 1)) + " since the start");
+      calls(rate(p.calls), num(total(tick, "rpc_calls_total", 2)) + " since the start");
       errors(rate(p.errors || 0), (share * 100).toFixed(share > 0 && share < 0.1 ? 2 : 1) + " % of calls", share > 0.1 ? 2 : share > 0.02 ? 1 : 0);
       time(ms(p.p99), "p50 " + ms(p.p50) + ", queue p99 " + ms(p.queue99), p.p99 > 1000 ? 2 : p.p99 > 250 ? 1 : 0);
       players(num(s.online), num(s.connections) + " of " + num(s.max_connections) + " connections", s.connections >= s.max_connections ? 2 : s.connections > 0.9 * s.max_connections ? 1 : 0);
@@ -124,17 +142,10 @@ function methodTable() {
   return {
     el, search,
     update(tick) {
-      const by = new Map();
-      for (const [id, sum, r] of rowsOf(tick, "calls_total")) by.set(id, { id, total: sum, calls: r || 0, failed: 0, bad: 0, codes: [] });
-      for (const [id, code, sum, r] of rowsOf(tick, "call_errors_total")) {
-        const row = by.get(id);
-        if (!row) continue;
-        row.failed += r || 0;
-        row.bad += sum;
-        row.codes.push([code, sum]);
-      }
-      for (const [id, , , p50, p99] of rowsOf(tick, "call_run_seconds")) if (by.has(id)) Object.assign(by.get(id), { run50: p50, run99: p99 });
-      for (const [id, , , p50, p99] of rowsOf(tick, "call_queue_seconds")) if (by.has(id)) Object.assign(by.get(id), { queue50: p50, queue99: p99 });
+      const by = callsOf(tick);
+      by.delete(noMethod);
+      for (const [id, , , , p50, p99] of rowsOf(tick, "rpc_call_run_seconds")) if (by.has(id)) Object.assign(by.get(id), { run50: p50, run99: p99 });
+      for (const [id, , , p50, p99] of rowsOf(tick, "rpc_call_queue_seconds")) if (by.has(id)) Object.assign(by.get(id), { queue50: p50, queue99: p99 });
       for (const row of by.values()) row.codes.sort((a, b) => b[1] - a[1]);
       rows = [...by.values()];
       if (!el.contains(document.activeElement) || document.activeElement === search) {
@@ -261,7 +272,7 @@ function connectionsPart() {
 
 // What tells that a bound was hit: families whose rows are {label, total, rate}.
 const bounds = [["connections_refused_total", "refused: "], ["connections_closed_total", "closed: "], ["rate_limited_total", "over the rate: "], ["shed_total", "for want of memory: "],
-  ["mailbox_full_total", "mailbox full"], ["workers_refused_total", "no worker free"], ["calls_unknown_total", "calls of no method"], ["stray_responses_total", "responses nobody waits for"],
+  ["mailbox_full_total", "mailbox full"], ["workers_refused_total", "no worker free"], ["stray_responses_total", "responses nobody waits for"],
   ["failed_notifications_total", "notifications that failed"], ["panics_total", "methods that panicked"]];
 
 function limitsPart() {
@@ -279,6 +290,8 @@ function limitsPart() {
     update(tick) {
       const rows = [];
       for (const [name, text] of bounds) for (const r of rowsOf(tick, name)) rows.push({ id: text + (r.length > 2 ? r[0].replaceAll("_", " ") : ""), n: r[r.length - 2], r: r[r.length - 1] });
+      const nobody = callsOf(tick).get(noMethod);
+      if (nobody) rows.push({ id: "calls of no method", n: nobody.total, r: nobody.rated ? nobody.calls : null });
       none.hidden = rows.length > 0;
       box.hidden = rows.length === 0;
       t.update(rows);

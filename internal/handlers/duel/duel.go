@@ -43,6 +43,7 @@ type Answer struct {
 // unimplemented; and one that answers something else aborted.
 //
 //rpc:concurrent
+//rpc:waits
 func (h *Handlers) Challenge(c *rpc.Call, uid uint64) *future.Future[Answer] {
 	if uid == 0 || uid == c.UID() {
 		return future.Failed[Answer](rpc.Errorf(rpc.InvalidArgument, "duel.challenge: uid %d is nobody else", uid))

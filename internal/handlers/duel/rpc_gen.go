@@ -18,7 +18,8 @@ func Methods(h *Handlers) []rpc.Method {
 			},
 			Result:     "Answer {accepted bool}",
 			Concurrent: true,
-			Where:      "internal/handlers/duel/duel.go:46",
+			Waits:      true,
+			Where:      "internal/handlers/duel/duel.go:47",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(1, 1); err != nil {
 					return nil, err

@@ -117,7 +117,9 @@ func (c KindsClient) LaterNone(ctx context.Context, v []string) (ShapesPoint, er
 	return result, err
 }
 
-// LaterNothing calls kinds.laterNothing.
+// LaterNothing waits for a client.
+//
+// It calls kinds.laterNothing.
 func (c KindsClient) LaterNothing(ctx context.Context) error {
 	return c.c.Call(ctx, "kinds.laterNothing", nil)
 }

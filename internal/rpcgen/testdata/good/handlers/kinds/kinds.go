@@ -92,6 +92,10 @@ func (h *Handlers) Nil(c *rpc.Call) (map[string]int64, error)                   
 func (h *Handlers) Nothing(c *rpc.Call, v bool) (struct{}, error)                 { return struct{}{}, nil }
 func (h *Handlers) NoRaw(c *rpc.Call) (rpc.Raw, error)                            { return nil, nil }
 func (h *Handlers) Later(c *rpc.Call, v Score) *future.Future[Score]              { return future.Resolved(v) }
+
+// LaterNothing waits for a client.
+//
+//rpc:waits
 func (h *Handlers) LaterNothing(c *rpc.Call) *future.Future[struct{}] {
 	return future.Resolved(struct{}{})
 }

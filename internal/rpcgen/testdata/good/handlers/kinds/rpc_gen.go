@@ -129,7 +129,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "code", Type: "str"},
 			},
 			Result: "nil",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:113",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:117",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(1, 1); err != nil {
 					return out, err
@@ -324,7 +324,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "v", Type: "array of str"},
 			},
 			Result: "Point {X int, Y int, label str}",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:104",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:108",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(1, 1); err != nil {
 					return nil, err
@@ -340,8 +340,10 @@ func Methods(h *Handlers) []rpc.Method {
 		},
 		{
 			Name:   "kinds.laterNothing",
+			Doc:    "LaterNothing waits for a client.",
 			Result: "nil",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:95",
+			Waits:  true,
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:99",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(0, 0); err != nil {
 					return nil, err
@@ -354,7 +356,7 @@ func Methods(h *Handlers) []rpc.Method {
 		{
 			Name:   "kinds.laterPoint",
 			Result: "Point {X int, Y int, label str}",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:101",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:105",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(0, 0); err != nil {
 					return nil, err
@@ -370,7 +372,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "v", Type: "any"},
 			},
 			Result: "any",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:98",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:102",
 			Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 				if err := a.Count(1, 1); err != nil {
 					return nil, err
@@ -639,7 +641,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "client", Type: "float", Optional: true},
 			},
 			Result: "int",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:157",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:161",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(13, 14); err != nil {
 					return out, err
@@ -801,7 +803,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "v", Type: "any"},
 			},
 			Result: "any",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:107",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:111",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(1, 1); err != nil {
 					return out, err
@@ -1029,7 +1031,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "n", Type: "int", Optional: true},
 			},
 			Result: "any",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:120",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:124",
 			Blocking: func(c *rpc.Call, a *rpc.Args) (func([]byte) ([]byte, error), error) {
 				if err := a.Count(1, 2); err != nil {
 					return nil, err
@@ -1066,7 +1068,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "fail", Type: "bool"},
 			},
 			Result: "nil",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:125",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:129",
 			Blocking: func(c *rpc.Call, a *rpc.Args) (func([]byte) ([]byte, error), error) {
 				if err := a.Count(1, 1); err != nil {
 					return nil, err
@@ -1094,7 +1096,7 @@ func Methods(h *Handlers) []rpc.Method {
 				{Name: "p", Type: "Point {X int, Y int, label str}", Optional: true},
 			},
 			Result: "str",
-			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:138",
+			Where:  "internal/rpcgen/testdata/good/handlers/kinds/kinds.go:142",
 			Sync: func(c *rpc.Call, a *rpc.Args, out []byte) ([]byte, error) {
 				if err := a.Count(1, 5); err != nil {
 					return out, err

@@ -81,3 +81,13 @@ func (h *Handlers) NoCall(x int) error { return nil }
 //
 //rpc:public
 func (h *Handlers) unexported(c *rpc.Call) error { return nil }
+
+// Hurried answers at once.
+//
+//rpc:waits
+func (h *Handlers) Hurried(c *rpc.Call) error { return nil }
+
+// Nobody has the name of no method.
+//
+//rpc:name unknown
+func (h *Handlers) Nobody(c *rpc.Call) error { return nil }
