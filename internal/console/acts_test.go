@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -175,6 +176,26 @@ func TestPlayersArePaged(t *testing.T) {
 	r.want("nobody", r.get("/console/player?uid=8"), 404, "not online")
 	r.want("no uid", r.get("/console/player?uid=x"), 400, "uid")
 	r.want("a big answer is text", r.get("/console/players?offset=0&limit=1"), 200, `"uid":"120"`)
+}
+
+// A connection that the log names was not to be found.
+func TestAPlayerIsFoundByConnection(t *testing.T) {
+	r := start(t)
+	r.sessions = []ctl.Session{{UID: 4, Conn: 512, Loop: 1, Peer: "10.0.0.1:1"}, {UID: 42, Conn: 5121, Peer: "10.0.0.2:1"}, {Conn: 42, Peer: "10.0.0.3:1"}}
+	for find, want := range map[string]string{"512": "4", "conn+512": "4", "51": "", "42": "0 42", "conn+42": "0", "4": "4 42", "conn+": ""} {
+		var l playerList
+		g := r.get("/console/players?offset=0&limit=10&find=" + find)
+		if g.status != 200 || json.Unmarshal([]byte(g.body), &l) != nil {
+			t.Fatalf("%s: %d %s", find, g.status, g.body)
+		}
+		var uids []string
+		for _, one := range l.Sessions {
+			uids = append(uids, strconv.FormatUint(one.UID, 10))
+		}
+		if got := strings.Join(uids, " "); got != want {
+			t.Errorf("%s: found %q, want %q", find, got, want)
+		}
+	}
 }
 
 func TestTraceUntilThePageGoes(t *testing.T) {

@@ -30,6 +30,19 @@ type Player struct {
 	RoomNames []string     `json:"room_names"` // the first 100
 	Calls     []PlayerCall `json:"calls"`      // under way, the first 100
 	Asked     int          `json:"asked"`      // the server's calls that the client has not answered
+	Last      []LastCall   `json:"last"`       // newest first: the last 16 that have failed or for which the client has waited SlowMS or more
+	SlowMS    int64        `json:"slow_ms"`
+	AllSince  *time.Time   `json:"all_since,omitempty"` // from then on Last has the last 16 of the others too; nil: not kept
+}
+
+// LastCall is a call that has ended.
+type LastCall struct {
+	Method   string    `json:"method"`         // "": one that there is not
+	Code     string    `json:"code,omitempty"` // of its error
+	At       time.Time `json:"at"`             // when it ended
+	WaitedMS float64   `json:"waited_ms"`      // before it began
+	TookMS   float64   `json:"took_ms"`        // from then on
+	Trace    string    `json:"trace,omitempty"`
 }
 
 // PlayerCall is a call that has begun and not ended.
@@ -42,7 +55,7 @@ type PlayerCall struct {
 const maxPlayers = 200
 
 // players answers GET /console/players?sort=waiting&offset=0&limit=50&find=TEXT: who
-// is connected. TEXT is how a uid or an address begins.
+// is connected. TEXT is how a uid or an address begins, or a connection: 7 or conn 7.
 func (c *Console) players(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	sort, find := q.Get("sort"), strings.TrimSpace(q.Get("find"))
@@ -73,7 +86,7 @@ func (c *Console) players(w http.ResponseWriter, r *http.Request) {
 	}
 	if find != "" {
 		all = slices.DeleteFunc(all, func(s ctl.Session) bool {
-			return !strings.HasPrefix(strconv.FormatUint(s.UID, 10), find) && !strings.HasPrefix(s.Peer, find)
+			return !fits(&s, find)
 		})
 	}
 	first := min(offset, len(all))
@@ -82,6 +95,13 @@ func (c *Console) players(w http.ResponseWriter, r *http.Request) {
 		list.Sessions = append(list.Sessions, NewSession(s))
 	}
 	answer(w, list)
+}
+
+// fits tells whether a session is one that find may mean. How a connection's number
+// begins means nothing.
+func fits(s *ctl.Session, find string) bool {
+	conn := strconv.FormatUint(s.Conn, 10)
+	return strings.HasPrefix(strconv.FormatUint(s.UID, 10), find) || strings.HasPrefix(s.Peer, find) || strings.TrimPrefix(find, "conn ") == conn
 }
 
 // playerList is the answer of /console/players.

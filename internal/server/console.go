@@ -19,6 +19,7 @@ import (
 	"gameserverd/internal/config"
 	"gameserverd/internal/console"
 	"gameserverd/internal/ctl"
+	"gameserverd/internal/rpc"
 	"gameserverd/wire"
 )
 
@@ -61,16 +62,22 @@ func (s *Server) makeConsole(o *admin.Options) error {
 const noticeMethod = "sys.notice"
 
 func (s *Server) consolePlayer(ctx context.Context, uid uint64) (p console.Player, online bool, err error) {
-	d, online, err := s.peers.Session(ctx, uid)
+	d, online, err := s.peers.Watch(ctx, uid)
 	if err != nil || !online {
 		return p, false, err
 	}
-	p = console.Player{Session: console.NewSession(ctlSession(d.SessionInfo)), RoomNames: d.Rooms, Calls: []console.PlayerCall{}, Asked: d.AskedFor}
+	p = console.Player{Session: console.NewSession(ctlSession(d.SessionInfo)), RoomNames: d.Rooms, Calls: []console.PlayerCall{}, Asked: d.AskedFor,
+		Last: []console.LastCall{}, SlowMS: rpc.SlowCall.Milliseconds(), AllSince: &d.AllSince}
 	for _, c := range d.Calls {
 		p.Calls = append(p.Calls, console.PlayerCall{Method: c.Method, AgeMS: c.Age.Milliseconds()})
 	}
+	for _, c := range d.Last {
+		p.Last = append(p.Last, console.LastCall{Method: c.Method, Code: string(c.Code), At: c.At, WaitedMS: inMS(c.Waited), TookMS: inMS(c.Took), Trace: c.Trace})
+	}
 	return p, true, nil
 }
+
+func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // consoleCall tries a method for an operator. As a player who is online here it goes
 // through the player's own session; otherwise through a connection made for it, which

@@ -256,6 +256,36 @@ func TestConsoleSeesAndTellsPlayers(t *testing.T) {
 	}
 }
 
+// What a player has done a moment before was not to be seen: only what is under way.
+func TestConsoleShowsTheLastCallsOfAPlayer(t *testing.T) {
+	s := start(t, consoleConfig(t), nil)
+	p := s.openConsole(t)
+	c := s.dial(client.WithoutReconnect())
+	if _, err := c.Login(testContext(t), "dev:7"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Call(testContext(t), "shop.buy", nil, "sword", 1000); err == nil {
+		t.Fatal("a thousand swords were bought")
+	}
+	look := func() (one console.Player) {
+		t.Helper()
+		if status := p.get("/console/player?uid=7", &one); status != 200 || one.SlowMS != 10 || one.AllSince == nil {
+			t.Fatalf("%d %+v", status, one)
+		}
+		return one
+	}
+	last := look().Last
+	if len(last) == 0 || last[0].Method != "shop.buy" || last[0].Code != "failed_precondition" || time.Since(last[0].At) > time.Minute {
+		t.Fatalf("%+v", last)
+	}
+	if err := c.Call(testContext(t), "player.get", nil); err != nil {
+		t.Fatal(err)
+	}
+	if last = look().Last; last[0].Method != "player.get" || last[0].Code != "" || last[1].Method != "shop.buy" {
+		t.Errorf("%+v", last)
+	}
+}
+
 // A page that is open sees the drain to its end and does not hold it up.
 func TestConsoleSeesTheDrain(t *testing.T) {
 	s := start(t, consoleConfig(t), nil)

@@ -174,6 +174,9 @@ func TestTheConsoleInChromium(t *testing.T) {
 	if _, err := one.Login(ctx, "dev:777"); err != nil {
 		t.Fatal(err)
 	}
+	if err := one.Call(ctx, "shop.buy", nil, "sword", 1000); err == nil {
+		t.Fatal("a thousand swords were bought")
+	}
 	heard := make(chan string, 1)
 	client.On(one, "sys.notice", func(_ context.Context, m struct{ Text string }) { heard <- m.Text })
 

@@ -104,13 +104,17 @@ await step("methods are searched and sorted", async () => {
 await step("a player is found, traced, told something and kicked", async () => {
   await page.getByRole("link", { name: "Players" }).click();
   await page.getByText(/1 to 21 of 21/).waitFor(wait);
-  await page.getByLabel("Find by uid or address").fill("777");
+  await page.getByLabel("Find by uid, address or connection").fill("777");
   await page.getByText("1 to 1 of 1").waitFor(wait);
   await page.getByRole("link", { name: "777", exact: true }).click();
   await page.locator(".badge.good", { hasText: "online" }).waitFor(wait);
+  const last = page.getByRole("region", { name: "Last calls of player 777" });
+  await last.locator("li", { hasText: "shop.buy" }).locator(".badge.bad", { hasText: "failed_precondition" }).waitFor(wait);
+  await page.getByText(/The last 16 that failed or took 10 ms or more, waiting included, and the last 16 others since \d+:\d\d:\d\d/).waitFor(wait);
   await page.getByRole("button", { name: "Trace live" }).click();
   await page.getByText("Waiting for messages…").waitFor(wait);
-  const traced = page.locator(".log li", { hasText: "save.put" }).first();
+  const messages = page.getByRole("region", { name: "Messages of player 777" });
+  const traced = messages.locator("li", { hasText: "save.put" }).first();
   for (let tries = 0; ; tries++) { // the page waits a moment before the daemon shows
     console.log("@call");
     try {
@@ -120,10 +124,24 @@ await step("a player is found, traced, told something and kicked", async () => {
       if (tries === 19) throw error;
     }
   }
-  await page.locator(".log li", { hasText: '"traced"' }).first().waitFor(wait);
+  await messages.locator("li", { hasText: '"traced"' }).first().waitFor(wait);
+  await last.locator("li", { hasText: "save.put" }).locator(".badge", { hasText: "ok" }).first().waitFor(wait);
+  hold(await last.locator("li").first().locator("strong").textContent() === "save.put", "the newest is not the first");
   await shot(page, "player");
+  const [conn] = (await page.locator(".facts dd").nth(1).textContent()).match(/^conn \d+/);
+  await page.goto(base + "/#players");
+  await page.getByLabel("Find by uid, address or connection").fill(conn);
+  await page.getByText("1 to 1 of 1").waitFor(wait);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Player 777" }).waitFor(wait);
+  await page.getByRole("button", { name: "Trace live" }).click();
+  await page.getByText("Waiting for messages…").waitFor(wait);
   await page.getByRole("button", { name: "Stop trace" }).click();
   await page.getByRole("button", { name: "Message…" }).click();
+  await page.getByLabel("Text").fill("ü".repeat(513)); // 1,026 bytes in 513 characters
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByText("1026 of 1024 bytes").waitFor(wait);
+  hold(await page.getByRole("dialog").count() === 1, "the dialog is gone, and the text with it");
   await page.getByLabel("Text").fill("hello from the console");
   await page.getByRole("button", { name: "Send" }).click();
   await page.getByText("Sent.").waitFor(wait);
@@ -194,11 +212,14 @@ await step("all of it without a mouse", async () => {
   await p.locator(".badge.good", { hasText: "online" }).waitFor(wait);
   let stops = 0;
   const at = () => p.evaluate(() => document.activeElement.textContent);
-  while (await at() !== "Kick…" && stops++ < 100) {
+  let calls = false;
+  while (!(calls && await at() === "Kick…") && stops++ < 200) {
     await p.keyboard.press("Tab");
     const seen = await p.evaluate(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2; });
     hold(seen || await p.evaluate(() => document.activeElement === document.body), "the focus does not show on " + await at());
+    calls ||= await p.evaluate(() => document.activeElement.getAttribute("aria-label") === "Last calls of player 101");
   }
+  hold(calls, "the last calls are never reached");
   hold(await at() === "Kick…", "Kick is never reached");
   await p.keyboard.press("Enter");
   await p.getByRole("dialog", { name: "Kick player 101" }).waitFor(wait);

@@ -4,11 +4,12 @@ import { ask, follow } from "./api.js";
 import { bytes, clock, dialog, empty, errorBox, h, ms, note, num, put, rate, span, table } from "./ui.js";
 
 const pageSize = 50;
+const maxText = 1024; // bytes that the daemon takes of a message
 
 export function players(main, model, [uid]) {
   let offset = 0, timer = 0, asking = null, closed = false;
-  const search = h("input", { type: "search", placeholder: "uid or address", "aria-label": "Find by uid or address", "aria-keyshortcuts": "/", oninput: () => { offset = 0; soon(250); } });
-  const open = h("form", { class: "row", onsubmit: (e) => { e.preventDefault(); if (/^\d+$/.test(search.value.trim())) location.hash = "#players/" + search.value.trim(); } },
+  const search = h("input", { type: "search", placeholder: "uid, address, conn 7", "aria-label": "Find by uid, address or connection", "aria-keyshortcuts": "/", oninput: () => { offset = 0; soon(250); } });
+  const open = h("form", { class: "row", onsubmit: (e) => { e.preventDefault(); openFound(search.value.trim()); } },
     search, h("button", { type: "submit" }, "Open player"));
   const sort = h("select", { "aria-label": "Order", onchange: () => { offset = 0; soon(0); } },
     h("option", { value: "waiting" }, "most bytes waiting"), h("option", { value: "rate" }, "most messages a second"), h("option", { value: "age" }, "longest connected"), h("option", { value: "silent" }, "longest silent"));
@@ -34,6 +35,7 @@ export function players(main, model, [uid]) {
     { key: "messages", title: "Messages", text: (r) => num(r.messages) + (r.rate === undefined ? "" : " (" + rate(r.rate) + "/s)") },
     { key: "age", title: "Connected", text: (r) => span(r.age_ms) },
     { key: "silent", title: "Silent", text: (r) => span(r.silent_ms) },
+    { key: "conn", title: "Connection", text: (r) => r.conn },
   ], { caption: "Connections" });
   const state = h("div", {}, empty("Loading…"));
   const box = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections", hidden: true }, t.el);
@@ -44,6 +46,18 @@ export function players(main, model, [uid]) {
   main.replaceChildren(h("h1", { class: "visually-hidden" }, "Players"), h("div", { class: uid ? "two" : "" }, list, side));
   const one = uid ? player(side, uid) : null;
 
+  // openFound opens the player of a uid, who may be offline, or the one on "conn 7".
+  async function openFound(text) {
+    if (/^\d+$/.test(text)) location.hash = "#players/" + text;
+    const conn = text.match(/^conn\s*(\d+)$/)?.[1];
+    if (!conn) return;
+    try {
+      const [at] = (await ask("/console/players?offset=0&limit=1&find=" + encodeURIComponent("conn " + conn))).sessions;
+      if (closed) return;
+      if (at && at.uid !== "0") location.hash = "#players/" + at.uid;
+      else note(at ? `Nobody is logged in on connection ${conn}.` : `There is no connection ${conn}.`);
+    } catch (e) { note(e.message, true); }
+  }
   function soon(wait) { clearTimeout(timer); timer = setTimeout(load, wait); }
   async function load() {
     if (closed) return;
@@ -82,13 +96,17 @@ function player(side, uid) {
   const kick = h("button", { type: "button", class: "danger", onclick: doKick }, "Kick…");
   const message = h("button", { type: "button", onclick: doMessage }, "Message…");
   const trace = h("button", { type: "button", onclick: () => (tracing ? stop() : start()), "aria-pressed": "false" }, "Trace live");
+  const kept = h("p", { class: "muted" });
+  const calls = h("ol", { class: "log" });
+  const callBox = h("section", { class: "trace", hidden: true }, h("h3", {}, "Last calls"), kept,
+    h("div", { class: "box", tabindex: "0", role: "region", "aria-label": "Last calls of player " + uid }, calls));
   const log = h("ol", { class: "log", tabindex: "0", role: "region", "aria-label": "Messages of player " + uid, reversed: true });
   const traceState = h("p", { class: "muted", role: "status" });
   const traceBox = h("section", { class: "trace", hidden: true }, h("h3", {}, "Messages"), traceState, log);
   side.replaceChildren(h("section", { class: "card form", "aria-label": "Player " + uid },
     h("div", { class: "row" }, h("h2", {}, "Player " + uid), badge, h("span", { class: "spacer" }), h("a", { class: "button", href: "#players" }, "Close")),
     h("div", { class: "row" }, message, trace, h("a", { class: "button", href: "#api/player.get?uid=" + uid }, "Try"), kick),
-    state, facts, traceBox));
+    state, facts, callBox, traceBox));
 
   function show(list) {
     facts.replaceChildren(...list.flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)]));
@@ -100,22 +118,35 @@ function player(side, uid) {
       if (closed) return;
       setOnline(true);
       state.replaceChildren();
-      show([["Address", p.peer], ["Connection", p.conn + " on loop " + p.loop], ["Transport", p.transport + ", " + p.framing], ["Connected for", span(p.age_ms)], ["Silent for", span(p.silent_ms)],
+      show([["Address", p.peer], ["Connection", "conn " + p.conn + " on loop " + p.loop], ["Transport", p.transport + ", " + p.framing], ["Connected for", span(p.age_ms)], ["Silent for", span(p.silent_ms)],
         ["Waiting to be sent", bytes(p.waiting_bytes)], ["Mailbox", num(p.mailbox) + " messages"], ["Messages received", num(p.messages)],
         ["Rooms", p.room_names.length ? p.room_names.map((r) => h("span", { class: "chip" }, r)) : "none"],
         ["Calls under way", p.calls.length ? p.calls.map((c) => h("span", { class: "chip" }, c.method + " " + span(c.age_ms))) : "none"],
         ["Asked of the client", num(p.asked)]]);
+      showCalls(p);
     } catch (e) {
       if (closed) return;
       if (e.status === 404) {
         setOnline(false);
         show([]);
+        callBox.hidden = true;
         state.replaceChildren(empty("Not connected to this daemon. A trace begins when the player comes."));
       } else {
         state.replaceChildren(errorBox(e.message));
       }
     }
     timer = setTimeout(load, document.hidden ? 5000 : 1000);
+  }
+  let shown = "";
+  function showCalls(p) {
+    callBox.hidden = false;
+    put(kept, `The last 16 that failed or took ${p.slow_ms} ms or more, waiting included` +
+      (p.all_since ? `, and the last 16 others since ${clock(p.all_since)}, when this session was first opened here.` : "."));
+    const now = JSON.stringify(p.last);
+    const selected = getSelection();
+    if (now === shown || (!selected.isCollapsed && calls.contains(selected.anchorNode))) return; // a trace id is being copied
+    shown = now;
+    calls.replaceChildren(...(p.last.length ? p.last.map((c) => lastCall(c, p.slow_ms)) : [h("li", { class: "muted" }, "None so far.")]));
   }
   function setOnline(is) {
     if (online === is) return;
@@ -136,8 +167,17 @@ function player(side, uid) {
     } catch (e) { note(e.message, true); }
   }
   async function doMessage() {
+    const size = h("p", { class: "muted num", role: "status" });
+    const text = h("textarea", { name: "text", rows: 3, required: true, oninput: check });
+    function check() { // what the daemon takes, before the dialog is gone
+      const n = new TextEncoder().encode(text.value).length;
+      put(size, `${n} of ${maxText} bytes`);
+      size.className = n > maxText ? "problem num" : "muted num";
+      text.setCustomValidity(n > maxText ? `The text has ${n} bytes, ${maxText} fit.` : text.value.trim() ? "" : "There is no text.");
+    }
+    check();
     const values = await dialog("Message to player " + uid, h("div", { class: "form" },
-      h("label", { class: "field" }, "Text", h("textarea", { name: "text", rows: 3, maxlength: 1000, required: true })),
+      h("label", { class: "field" }, "Text", text), size,
       h("p", { class: "muted" }, "The client gets the notification sys.notice(text); what it does with it is the game's.")), "Send");
     if (!values) return;
     try {
@@ -167,6 +207,16 @@ function player(side, uid) {
   }
   load();
   return { close() { closed = true; clearTimeout(timer); stop(); } };
+}
+
+// lastCall is one call that has ended.
+function lastCall(c, slow) {
+  const time = ms(c.took_ms) + (c.waited_ms >= 1 ? " after " + ms(c.waited_ms) + " of waiting" : "");
+  return h("li", {},
+    h("div", { class: "head" }, h("span", { class: "muted num" }, clock(c.at)), h("strong", {}, c.method || "a method that there is not"),
+      h("span", { class: c.code ? "badge bad" : "badge" }, c.code || "ok"),
+      h("span", { class: c.took_ms + c.waited_ms >= slow ? "badge warn num" : "muted num" }, time)),
+    c.trace ? h("code", { class: "body" }, "trace " + c.trace) : null);
 }
 
 // line is one message of a trace.
