@@ -42,7 +42,7 @@ func TestCtl(t *testing.T) {
 	d.want(`(?m)^state +serving$`, "status")
 	d.want(`(?m)^connections +1 of \d+ at most, 1 logged in$`, "status")
 	d.want(`(?m)^store sql +up since`, "status")
-	d.want(`(?m)^UID +PEER +VIA +AGE +SILENT +WAITING +MAILBOX +CALLS +ROOMS +MESSAGES\n7 +127\.0\.0\.1:\d+ +\w+ frames +\S+ +\S+ +0 B +0 +0 +1 +\d+\n$`, "sessions")
+	d.want(`(?m)^UID +CONN +PEER +VIA +AGE +SILENT +WAITING +MAILBOX +CALLS +ROOMS +MESSAGES\n7 +\d+ +127\.0\.0\.1:\d+ +\w+ frames +\S+ +\S+ +0 B +0 +0 +1 +\d+\n$`, "sessions")
 	d.want(`PER SECOND\n7 .* 0\.0\n$`, "sessions", "--sort", "rate", "--limit", "1")
 	d.want(`^\{"total":1,"sessions":\[\{"uid":7,`, "sessions", "--json")
 	d.want(`^info\n$`, "loglevel")

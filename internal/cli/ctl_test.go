@@ -75,12 +75,12 @@ func TestSessionsForPeople(t *testing.T) {
 	rate := 12.345
 	var b strings.Builder
 	err := writeSessions(&b, []ctl.Session{
-		{UID: 7, Peer: "[2001:db8::1]:5000", Transport: "tls", Framing: "frames", AgeMS: 3_723_000, SilentMS: 45, Waiting: 2048, Mailbox: 1, Underway: 2, Rooms: 3, Messages: 99, Rate: &rate},
-		{Peer: "unix", Transport: "tcp", Framing: "unknown"},
+		{UID: 7, Conn: 12, Peer: "[2001:db8::1]:5000", Transport: "tls", Framing: "frames", AgeMS: 3_723_000, SilentMS: 45, Waiting: 2048, Mailbox: 1, Underway: 2, Rooms: 3, Messages: 99, Rate: &rate},
+		{Conn: 4711, Peer: "unix", Transport: "tcp", Framing: "unknown"},
 	}, true)
-	want := `UID  PEER                VIA          AGE     SILENT  WAITING  MAILBOX  CALLS  ROOMS  MESSAGES  PER SECOND
-7    [2001:db8::1]:5000  tls frames   1h2m3s  45ms    2.0 KiB  1        2      3      99        12.3
--    unix                tcp unknown  0s      0s      0 B      0        0      0      0         -
+	want := `UID  CONN  PEER                VIA          AGE     SILENT  WAITING  MAILBOX  CALLS  ROOMS  MESSAGES  PER SECOND
+7    12    [2001:db8::1]:5000  tls frames   1h2m3s  45ms    2.0 KiB  1        2      3      99        12.3
+-    4711  unix                tcp unknown  0s      0s      0 B      0        0      0      0         -
 `
 	if err != nil || b.String() != want {
 		t.Errorf("%v\n%s", err, b.String())

@@ -95,7 +95,7 @@ func orOff(s string) string {
 // writeSessions is a table of sessions for people.
 func writeSessions(w io.Writer, list []ctl.Session, rate bool) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	head := "UID\tPEER\tVIA\tAGE\tSILENT\tWAITING\tMAILBOX\tCALLS\tROOMS\tMESSAGES"
+	head := "UID\tCONN\tPEER\tVIA\tAGE\tSILENT\tWAITING\tMAILBOX\tCALLS\tROOMS\tMESSAGES"
 	if rate {
 		head += "\tPER SECOND"
 	}
@@ -106,7 +106,7 @@ func writeSessions(w io.Writer, list []ctl.Session, rate bool) error {
 		if s.UID != 0 {
 			uid = fmt.Sprint(s.UID)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s %s\t%v\t%v\t%s\t%d\t%d\t%d\t%d", uid, s.Peer, s.Transport, s.Framing,
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s %s\t%v\t%v\t%s\t%d\t%d\t%d\t%d", uid, s.Conn, s.Peer, s.Transport, s.Framing,
 			roughly(time.Duration(s.AgeMS)*time.Millisecond), roughly(time.Duration(s.SilentMS)*time.Millisecond),
 			size(uint64(s.Waiting)), s.Mailbox, s.Underway, s.Rooms, s.Messages)
 		switch {

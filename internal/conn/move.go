@@ -18,10 +18,12 @@ type moved struct {
 	from  *Set
 	done  func(id uint64)
 	flags flags
-	in    []byte   // kept input, from the pool's takeBytes; nil: none
-	inOff int      // where in it the data begins
-	out   []buffer // unsent output
-	owed  uint32
+	// number is that of the connection, on every Set
+	number uint32
+	in     []byte   // kept input, from the pool's takeBytes; nil: none
+	inOff  int      // where in it the data begins
+	out    []buffer // unsent output
+	owed   uint32
 }
 
 // inbox is where connections wait for the loop to take them. If the loop ends
@@ -124,7 +126,7 @@ func (s *Set) Move(id uint64, to *Set, done func(newID uint64)) {
 	if id == s.current {
 		panic("conn: Move of a connection inside its own Data")
 	}
-	m := &moved{from: s, done: done, flags: r.flags & (isPaused | isEOF), owed: r.owed}
+	m := &moved{from: s, done: done, flags: r.flags & (isPaused | isEOF), number: r.number, owed: r.owed}
 	if r.in != 0 {
 		m.inOff = s.pool.at(r.in).off
 		m.in = s.pool.release(r.in)
@@ -169,6 +171,7 @@ func (s *Set) adopt(h handoff) {
 		return
 	}
 	slot := uint32(id)
+	r.number = m.number
 	r.flags |= m.flags
 	if m.in != nil {
 		r.in = s.pool.adopt(m.in)

@@ -91,6 +91,29 @@ func TestMoveTakesEverythingAlong(t *testing.T) {
 	b.wantNothingClosed()
 }
 
+// A number is one connection's, on whichever loop, and stays with it when it moves.
+func TestNumbersAreOfTheProcess(t *testing.T) {
+	a, _ := newFramer(t, Options{}, 0)
+	b, _ := newFramer(t, Options{}, 0)
+	number := func(g *rig, id uint64) (n uint64) {
+		g.do(func() { n = g.set.Number(id) })
+		return n
+	}
+	one, _ := a.narrow("pair")
+	other, _ := b.narrow("pair")
+	first, second := number(a, one), number(b, other)
+	if first == 0 || second == 0 || first == second {
+		t.Errorf("two connections have the numbers %d and %d", first, second)
+	}
+	moved := move(a, b, one)
+	if n := number(b, moved); n != first {
+		t.Errorf("moved, number %d has become %d", first, n)
+	}
+	if n := number(a, one); n != 0 {
+		t.Errorf("where it was, it is still number %d", n)
+	}
+}
+
 // Connections are moved to and fro while they echo frames that are cut anywhere,
 // over sockets that take little: not a byte is lost, doubled or out of order.
 func TestMoveUnderLoad(t *testing.T) {

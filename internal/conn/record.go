@@ -2,6 +2,7 @@ package conn
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"gameserverd/internal/loop"
 )
@@ -26,8 +27,11 @@ type record struct {
 	state    state
 	reason   Reason // why it is ending
 	mark     uint32 // while ending: ticks at the last progress
-	_        uint32
+	number   uint32 // of the process's connections: see Set.Number
 }
+
+// lastNumber is the number of the newest connection, whichever Set has it.
+var lastNumber atomic.Uint32
 
 const (
 	pageSize = 1024

@@ -187,6 +187,7 @@ func (s *Set) attach(fd int, peer netip.AddrPort) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	r.number = lastNumber.Add(1)
 	// A handler that panics here has no state for the connection: it must not
 	// live on.
 	ok := false
@@ -242,6 +243,16 @@ func (s *Set) Peer(id uint64) netip.AddrPort {
 		return r.peer()
 	}
 	return netip.AddrPort{}
+}
+
+// Number returns what people call the connection: no two of the process have one
+// number, and a connection that moves keeps its own. They are given from 1 on in the
+// order of Attach (after 2^32 from 0 on). 0 for an id that has ended. Loop only.
+func (s *Set) Number(id uint64) uint64 {
+	if r := s.lookup(id); r != nil {
+		return uint64(r.number)
+	}
+	return 0
 }
 
 // Pending returns how many written bytes the kernel has not taken yet. Loop only.

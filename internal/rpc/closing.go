@@ -66,7 +66,7 @@ func (h *Hub) logClosed(s *session, code, why string) {
 	}
 	h.lines.n++
 	if entry := h.peers.log.Check(level, "session closed"); entry != nil {
-		entry.Write(zap.Uint64("conn", s.conn), zap.Uint64("uid", s.uid),
+		entry.Write(zap.Uint64("conn", h.link.Number(s.conn)), zap.Uint64("uid", s.uid),
 			zap.String("code", code), zap.String("why", why), zap.Stringer("peer", h.link.Peer(s.conn)))
 	}
 }

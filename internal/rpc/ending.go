@@ -45,7 +45,7 @@ func (h *Hub) Closed(conn uint64, err error) {
 		return
 	}
 	if entry := h.peers.log.Check(zap.DebugLevel, "connection closed"); entry != nil {
-		entry.Write(zap.Uint64("conn", conn), zap.Uint64("uid", s.uid), zap.Error(err))
+		entry.Write(zap.Uint64("conn", h.link.Number(conn)), zap.Uint64("uid", s.uid), zap.Error(err))
 	}
 	switch closeReason(err) {
 	case wire.SlowConsumer:

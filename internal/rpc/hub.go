@@ -39,6 +39,7 @@ type Link interface {
 	Shutdown(conn uint64)             // flush, FIN, close
 	Dismiss(conn uint64)              // the same, cheaply: a client that goes on sending may meet an RST
 	Peer(conn uint64) netip.AddrPort
+	Number(conn uint64) uint64   // what people call it: no two of the process have one, and it stays on a Move
 	Describe(conn uint64) string // what carries the messages: "tcp", "tls", "websocket", "tls+websocket"; it is not changed once some have come
 	Pending(conn uint64) int     // bytes written and not sent yet
 	Kept(conn uint64) []byte     // what was offered and not used up; valid until the next turn

@@ -20,6 +20,7 @@ func (noLink) Yield(uint64)                   {}
 func (noLink) Close(uint64)                   {}
 func (noLink) Shutdown(uint64)                {}
 func (noLink) Peer(uint64) netip.AddrPort     { return netip.AddrPort{} }
+func (noLink) Number(uint64) uint64           { return 0 }
 func (noLink) Dismiss(uint64)                 {}
 func (noLink) Describe(uint64) string         { return "none" }
 func (noLink) Pending(uint64) int             { return 0 }

@@ -26,6 +26,7 @@ type rig struct {
 	peers   *Peers
 	loops   []*fakeLoop
 	links   []*fakeLink
+	dialed  uint64
 	logs    *observer.ObservedLogs
 	mayWarn bool
 }
@@ -116,6 +117,7 @@ type fakeConn struct {
 	closing bool   // Shutdown
 	lingers bool   // its client does not close after that
 	kind    string // what carries it; "": fake
+	number  uint64
 }
 
 func (l *fakeLink) Write(conn uint64, b []byte) bool {
@@ -149,7 +151,13 @@ func (l *fakeLink) Shutdown(conn uint64) {
 	}
 }
 func (l *fakeLink) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:4000") }
-func (l *fakeLink) Dismiss(conn uint64)        { l.Shutdown(conn) }
+func (l *fakeLink) Number(conn uint64) uint64 {
+	if c := l.conns[conn]; c != nil {
+		return c.number
+	}
+	return 0
+}
+func (l *fakeLink) Dismiss(conn uint64) { l.Shutdown(conn) }
 func (l *fakeLink) Describe(conn uint64) string {
 	if c := l.conns[conn]; c != nil && c.kind != "" {
 		return c.kind
@@ -339,7 +347,8 @@ type peer struct {
 func (r *rig) dial() *peer {
 	l := r.links[0]
 	id := l.id()
-	p := &peer{r: r, link: l, conn: id, c: &fakeConn{}}
+	r.dialed++
+	p := &peer{r: r, link: l, conn: id, c: &fakeConn{number: r.dialed}}
 	l.conns[id] = p.c
 	l.hub.Opened(id)
 	peersOf[p.c] = p

@@ -35,7 +35,7 @@ func (h *Hub) stepFrom(slot uint32, fn func(*session), done func()) {
 // SessionInfo is what one session was like when a snapshot came to it.
 type SessionInfo struct {
 	UID       uint64         // 0: not logged in
-	Conn      uint64         // the connection's id, which is unique within its hub
+	Conn      uint64         // the connection's number, which no other of the process has; below 2^32
 	Hub       int            // the index of its loop
 	Peer      netip.AddrPort // the client's address; zero for a Unix socket
 	Transport string         // as Link.Describe has it
@@ -83,7 +83,7 @@ func (p *Peers) Sessions(ctx context.Context) ([]SessionInfo, error) {
 // info describes a session.
 func (h *Hub) info(s *session) SessionInfo {
 	i := SessionInfo{
-		UID: s.uid, Conn: s.conn, Hub: h.index, Peer: h.link.Peer(s.conn), Transport: h.link.Describe(s.conn), Framing: s.framing.String(),
+		UID: s.uid, Conn: h.link.Number(s.conn), Hub: h.index, Peer: h.link.Peer(s.conn), Transport: h.link.Describe(s.conn), Framing: s.framing.String(),
 		Age: h.age(s.opened), Silent: h.age(s.lastIn), Waiting: h.link.Pending(s.conn), Messages: s.messages,
 	}
 	if x := s.ext; x != nil {

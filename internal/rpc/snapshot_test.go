@@ -64,7 +64,7 @@ func TestSessionsAreDescribed(t *testing.T) {
 	a.request("sum", 1, 1)
 	r.settle()
 	all := r.snapshot()
-	if i := all[0]; len(all) != 3 || i.Conn != c.conn || i.Framing != "unknown" {
+	if i := all[0]; len(all) != 3 || i.Conn != c.c.number || i.Framing != "unknown" {
 		t.Fatalf("got %v", all)
 	}
 	got := all[other]
@@ -72,7 +72,7 @@ func TestSessionsAreDescribed(t *testing.T) {
 		t.Errorf("its age is %v", got.Age)
 	}
 	got.Age = 0
-	want := SessionInfo{UID: other, Conn: a.conn, Hub: 1, Peer: a.link.Peer(0), Transport: "fake", Framing: "frames", Mailbox: 2, Underway: 2, Messages: 7, Rooms: 2}
+	want := SessionInfo{UID: other, Conn: a.c.number, Hub: 1, Peer: a.link.Peer(0), Transport: "fake", Framing: "frames", Mailbox: 2, Underway: 2, Messages: 7, Rooms: 2}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -254,6 +254,7 @@ func (l *link) Shutdown(conn uint64) {
 }
 func (l *link) Dismiss(conn uint64)        { l.Close(conn) }
 func (l *link) Peer(uint64) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:40000") }
+func (l *link) Number(conn uint64) uint64  { return conn }
 func (l *link) Describe(uint64) string     { return "test" }
 func (l *link) Move(uint64, int, func(uint64)) {
 	panic("rpctest: there is one hub, and nowhere to move a connection to")

@@ -126,7 +126,13 @@ func start(t testing.TB, cfg *config.Config, areas func(*handlers.Parts) []rpc.M
 // startWith is start with other options.
 func startWith(t testing.TB, cfg *config.Config, o Options, mayLog ...string) *testServer {
 	t.Helper()
-	core, logs := observer.New(zapcore.InfoLevel)
+	return startLogging(t, zapcore.InfoLevel, cfg, o, mayLog...)
+}
+
+// startLogging is startWith with another level of the log.
+func startLogging(t testing.TB, level zapcore.Level, cfg *config.Config, o Options, mayLog ...string) *testServer {
+	t.Helper()
+	core, logs := observer.New(level)
 	s, err := NewWith(cfg, zap.New(core), o)
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,9 @@ func (m *Mux) Peer(id uint64) netip.AddrPort {
 	return m.set.Peer(id)
 }
 
+// Number returns the connection's number in the process; see conn.Set. Loop only.
+func (m *Mux) Number(id uint64) uint64 { return m.set.Number(id) }
+
 // Pending returns how many bytes wait to be sent, those of the layers included.
 // Loop only.
 func (m *Mux) Pending(id uint64) int {

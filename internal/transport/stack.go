@@ -307,7 +307,7 @@ func (k *stack) fail(o outcome, why conn.Reason, err error) {
 	}
 	m := k.mux
 	m.countEnd(k.id, o)
-	m.shared.log.Debug("connection failed below the protocol", zap.Uint64("conn", k.id), zap.Stringer("peer", m.Peer(k.id)),
+	m.shared.log.Debug("connection failed below the protocol", zap.Uint64("conn", m.Number(k.id)), zap.Stringer("peer", m.Peer(k.id)),
 		zap.Stringer("why", o), zap.Error(err))
 	if k.tls != nil {
 		k.flush()
