@@ -10,7 +10,7 @@ import (
 
 // The bounds that rules and panels share.
 const (
-	errorShare   = 0.05 // of the calls; ours are internal, unavailable and deadline_exceeded
+	errorShare   = 0.05 // of the calls, by a code of ours
 	slowCalls    = 0.25 // s, p99 of what methods take
 	lateLoop     = 0.1  // s, p99 of how late timers run
 	oldQueue     = 300  // s, what the first of a queue has waited
@@ -23,7 +23,10 @@ const (
 )
 
 // ours are the codes of errors that are the server's, and not the caller's.
-var ours = []string{"internal", "unavailable", "deadline_exceeded"}
+// deadline_exceeded is none: a caller says how long it waits, which may be no time at
+// all, and a human need not answer a duel. Calls that are slow by the server's doing
+// have an alert of their own.
+var ours = []string{"internal", "unavailable"}
 
 // job is what prometheus.yml calls the daemons.
 const job = "gameserverd"
@@ -88,7 +91,7 @@ func performance() []alert {
 	return []alert{
 		{"GameserverdErrors", fmt.Sprintf("sum by (job, instance) (%s{code=~%q}) / %s > %v %s",
 			recordedCalls.name, strings.Join(ours, "|"), all, errorShare, enough), 5 * time.Minute, "critical",
-			"{{ $value | humanizePercentage }} of the calls of {{ $labels.instance }} fail", "Calls that end with internal, unavailable or deadline_exceeded, of all.", "Alert: errors"},
+			"{{ $value | humanizePercentage }} of the calls of {{ $labels.instance }} fail", "Calls that end with internal or unavailable, of all.", "Alert: errors"},
 		{"GameserverdSlowCalls", fmt.Sprintf("histogram_quantile(0.99, %s) > %v %s", recordedBuckets.name, slowCalls, enough), 10 * time.Minute, "warning",
 			"one call in a hundred of {{ $labels.instance }} takes over {{ $value | humanizeDuration }}", "From when a method began to when its response was written.", "Alert: slow calls"},
 		{"GameserverdLoopLag", fmt.Sprintf("histogram_quantile(0.99, sum by (job, instance, loop, le) (rate(%s_bucket[1m]))) > %v or rate(%s[1m]) == 0",

@@ -219,6 +219,9 @@ func TestDuelRefusals(t *testing.T) {
 		{"error", func(_ *server, two *rpctest.Client, id uint32) {
 			two.Reply(id, nil, rpc.Errorf(rpc.Internal, "injected words"))
 		}, rpc.Aborted, "did not answer true or false"},
+		{"an error that looks like one of the server", func(_ *server, two *rpctest.Client, id uint32) { // which would wake somebody
+			two.Reply(id, nil, rpc.Errorf(rpc.Unavailable, "injected words"))
+		}, rpc.Aborted, "did not answer true or false"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := start(t)

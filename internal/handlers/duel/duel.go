@@ -70,7 +70,7 @@ func refusal(uid uint64, err error) error {
 		return rpc.Errorf(rpc.DeadlineExceeded, "duel.challenge: player %d did not answer in time", uid)
 	case rpc.Unimplemented:
 		return rpc.Errorf(rpc.Unimplemented, "duel.challenge: the client of player %d has no %s", uid, Offer)
-	case rpc.ResourceExhausted, rpc.Unavailable:
+	case rpc.ResourceExhausted:
 		return err // with the time after which to try again
 	default:
 		return rpc.Errorf(rpc.Aborted, "duel.challenge: the client of player %d did not answer true or false", uid)
