@@ -145,6 +145,7 @@ type Abandoned struct {
 	Method string
 	UID    uint64        // 0: not logged in
 	Age    time.Duration // since it began; 0: it was waiting for its turn
+	Trace  string        // what joins it with its other log lines and spans; "": nothing does
 }
 
 // Leftover is what a drain has not waited for.
@@ -191,7 +192,7 @@ func (h *Hub) leftover() (left Leftover) {
 			c.endSpan(cut)
 		}
 		if !c.answered {
-			left.Calls = append(left.Calls, Abandoned{Method: c.method.Name, UID: c.uid, Age: max(h.loop.Now().Sub(c.now), 1)})
+			left.Calls = append(left.Calls, Abandoned{Method: c.method.Name, UID: c.uid, Age: max(h.loop.Now().Sub(c.now), 1), Trace: c.knownTrace()})
 		}
 	}
 	for c := range h.orphans {
@@ -222,9 +223,15 @@ func (h *Hub) leftover() (left Leftover) {
 
 // addWaiting notes a message whose turn has not come.
 func (left *Leftover) addWaiting(h *Hub, s *session, raw []byte) {
-	if h.msg.Parse(raw, wire.MaxFrame) == nil && h.msg.Kind != wire.Response {
-		left.Calls = append(left.Calls, Abandoned{Method: string(h.msg.Method), UID: s.uid})
+	m := &h.msg
+	if m.Parse(raw, wire.MaxFrame) != nil || m.Kind == wire.Response {
+		return
 	}
+	a := Abandoned{Method: string(m.Method), UID: s.uid}
+	if m.Meta != nil {
+		a.Trace = traceID(wire.ParseMeta(m.Meta).Traceparent)
+	}
+	left.Calls = append(left.Calls, a)
 }
 
 // addKept notes the messages that were read but had no room in the mailbox.

@@ -11,7 +11,8 @@ import (
 )
 
 // logCalls logs every call and its outcome while the log's level is debug; at any
-// other level calls pay nothing for it. It is called when the level has changed.
+// other level calls pay nothing for it. Each has a trace id then, for what is logged
+// of it after its outcome. It is called when the level has changed.
 func (s *Server) logCalls() {
 	if !s.log.Core().Enabled(zapcore.DebugLevel) {
 		s.peers.OnEnd(nil)
@@ -19,7 +20,7 @@ func (s *Server) logCalls() {
 	}
 	s.peers.OnEnd(func(c *rpc.Call, err error) {
 		s.log.Debug("call", zap.String("method", c.Method()), zap.Uint64("uid", c.UID()),
-			zap.String("code", string(wire.CodeOf(err))), zap.Duration("took", time.Since(c.Now())), zap.Error(err))
+			zap.String("code", string(wire.CodeOf(err))), zap.Duration("took", time.Since(c.Now())), zap.String("trace", c.Trace()), zap.Error(err))
 	})
 }
 
