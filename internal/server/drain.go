@@ -84,7 +84,11 @@ func (s *Server) cut() rpc.Leftover {
 	defer cancel()
 	left := s.peers.Leftover(ctx)
 	for _, c := range left.Calls[:min(len(left.Calls), maxNamed)] {
-		s.log.Warn("call abandoned", zap.String("method", c.Method), zap.Uint64("uid", c.UID), zap.Duration("age", c.Age), traceOf(c.Trace))
+		keys := []zap.Field{zap.String("method", c.Method), zap.Uint64("uid", c.UID), zap.Duration("age", c.Age)}
+		if c.Trace != "" {
+			keys = append(keys, zap.String("trace", c.Trace))
+		}
+		s.log.Warn("call abandoned", keys...)
 	}
 	if more := len(left.Calls) - maxNamed; more > 0 {
 		s.log.Warn("more calls abandoned", zap.Int("calls", more))
@@ -99,14 +103,6 @@ func (s *Server) cut() rpc.Leftover {
 		l.AddCallback(func() { s.sets[i].CloseAll(conn.Local) })
 	}
 	return left
-}
-
-// traceOf is the key trace of what may have none.
-func traceOf(id string) zap.Field {
-	if id == "" {
-		return zap.Skip()
-	}
-	return zap.String("trace", id)
 }
 
 // settleStep is how often settle looks again.
