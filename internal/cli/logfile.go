@@ -9,36 +9,25 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"gameserverd/internal/linefile"
 )
 
-// logFile is a file that lines are added to, and that can be opened again by its
-// name. Any goroutine.
+// logFile is log.file. Any goroutine.
 type logFile struct {
-	// immutable after openLogFile
-	path   string
+	file   *linefile.File
 	stderr io.Writer
 
 	mu      sync.Mutex
-	file    *os.File
-	failing bool // the last line could not be written
+	failing bool // guarded by mu: the last line could not be written
 }
 
 func openLogFile(path string, stderr io.Writer) (*logFile, error) {
-	file, err := appendTo(path)
+	file, err := linefile.Open(path, 0o640)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("log.file: %w", err) // it names the file
 	}
-	return &logFile{path: path, stderr: stderr, file: file}, nil
-}
-
-// appendTo opens the file to add to it. It does not wait for a reader of a named
-// pipe: a reload must not hang.
-func appendTo(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|unix.O_NONBLOCK, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("log.file: %w", err) // a *PathError: it names the file
-	}
-	return file, nil
+	return &logFile{file: file, stderr: stderr}, nil
 }
 
 // Write adds a line. One that does not go into the file, most likely on a full
@@ -64,24 +53,13 @@ func (f *logFile) Write(line []byte) (int, error) {
 func (f *logFile) Sync() error { return nil }
 
 func (f *logFile) reopen() error {
-	file, err := appendTo(f.path)
-	if err != nil {
-		return err
-	}
-	f.mu.Lock()
-	file, f.file = f.file, file
-	f.mu.Unlock()
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("log.file: the file that was moved away: %w", err)
+	if err := f.file.Reopen(); err != nil {
+		return fmt.Errorf("log.file: %w", err)
 	}
 	return nil
 }
 
-func (f *logFile) close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.file.Close()
-}
+func (f *logFile) close() error { return f.file.Close() }
 
 // CheckLogFile says why the file could not be added to, and makes none. Any
 // goroutine.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+
+	"gameserverd/internal/disktest"
 )
 
 // fileLog is a log into a new file.
@@ -131,6 +134,26 @@ func TestLogFileOnAFullDisk(t *testing.T) {
 	got := stderr.String()
 	if strings.Count(got, "no space left on device") != 1 || !strings.Contains(got, `"msg":"first"`) || !strings.Contains(got, `"msg":"second"`) {
 		t.Errorf("standard error has\n%s", got)
+	}
+}
+
+// A disk that was full in the middle of a line damaged the next line.
+func TestLogFileAfterAFullDisk(t *testing.T) {
+	stderr := new(bytes.Buffer)
+	log, path := fileLog(t, stderr)
+	log.Info("before")
+	disktest.Full(t, path, 20, func() { log.Info("full") })
+	log.Info("after")
+	var all []string
+	for line := range strings.Lines(content(t, path)) {
+		var one struct{ Msg string }
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		all = append(all, one.Msg)
+	}
+	if got := strings.Join(all, " "); got != "before after" || !strings.Contains(stderr.String(), `"msg":"full"}`+"\n") {
+		t.Errorf("the file has %q, standard error\n%s", got, stderr)
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"gameserverd/internal/ctl"
+	"gameserverd/internal/disktest"
 	"gameserverd/wire"
 )
 
@@ -42,7 +44,7 @@ func TestNothingIsDoneWithoutItsLine(t *testing.T) {
 		t.Error("a param is in a log")
 	}
 	r.done()
-	r.o.Audit.file.Close() // the disk is gone
+	_ = r.o.Audit.close() // the disk is gone
 	for path, body := range acts {
 		r.want(path, r.post(path, body), 503, "audit log")
 	}
@@ -55,6 +57,24 @@ func TestNothingIsDoneWithoutItsLine(t *testing.T) {
 	}
 	_ = r.Reopen() // which cannot close the old file: it is closed
 	r.want("after a reopen", r.post("/console/kick", `{"uid":"7"}`), 200, "true")
+}
+
+// A disk that was full in the middle of a line damaged the line of the next act.
+func TestTheAuditLogAfterAFullDisk(t *testing.T) {
+	r := start(t)
+	r.hello()
+	r.want("kick", r.post("/console/kick", `{"uid":"7"}`), 200, "")
+	disktest.Full(t, r.auditAt, 40, func() {
+		r.want("while it is full", r.post("/console/kick", `{"uid":"8","message":"full"}`), 503, "audit log")
+	})
+	r.want("room again", r.post("/console/kick", `{"uid":"9"}`), 200, "")
+	var uids []uint64
+	for _, e := range r.lines() { // which are JSON
+		uids = append(uids, e.UID)
+	}
+	if want := []uint64{7, 0, 9, 0}; !slices.Equal(uids, want) {
+		t.Errorf("lines of %v, want %v", uids, want)
+	}
 }
 
 func TestTheAuditLogFollowsItsName(t *testing.T) {

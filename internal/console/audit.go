@@ -5,27 +5,23 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
+
+	"gameserverd/internal/linefile"
 )
 
 // Audit is the file with what operators have done: JSON lines, added to and never
 // changed. An act has two, with the same id: one before, and one with what came of it.
 // Any goroutine.
 type Audit struct {
-	// immutable
-	path string
-	life string // what the ids of this opening begin with
-
-	mu   sync.Mutex // guards what follows
-	file *os.File
-	next uint64 // id
+	file *linefile.File
+	life string        // what the ids of this opening begin with
+	last atomic.Uint64 // id
 }
 
 // entry is one line.
@@ -44,36 +40,22 @@ type entry struct {
 
 // OpenAudit opens the file at path, which it makes with mode 0600 if it is not there.
 func OpenAudit(path string) (*Audit, error) {
-	file, err := appendTo(path)
+	file, err := linefile.Open(path, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	// The process's number would be 1 at every start of a container.
-	return &Audit{path: path, life: strings.ToLower(rand.Text()[:8]), file: file}, nil
-}
-
-// appendTo does not wait for a reader of a named pipe.
-func appendTo(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|unix.O_NONBLOCK, 0o600)
+	return &Audit{file: file, life: strings.ToLower(rand.Text()[:8])}, nil
 }
 
 // begin writes the line before an act, and returns its id.
 func (a *Audit) begin(e entry) (id string, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.next++
-	e.ID = a.life + "-" + strconv.FormatUint(a.next, 10)
-	return e.ID, a.writeLocked(e)
+	e.ID = a.life + "-" + strconv.FormatUint(a.last.Add(1), 10)
+	return e.ID, a.end(e)
 }
 
 // end writes the line after it.
 func (a *Audit) end(e entry) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.writeLocked(e)
-}
-
-func (a *Audit) writeLocked(e entry) error {
 	e.Time = time.Now().UTC()
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -83,22 +65,8 @@ func (a *Audit) writeLocked(e entry) error {
 	return err
 }
 
-func (a *Audit) reopen() error {
-	file, err := appendTo(a.path)
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	file, a.file = a.file, file
-	a.mu.Unlock()
-	return file.Close()
-}
-
-func (a *Audit) close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.file.Close()
-}
+func (a *Audit) reopen() error { return a.file.Reopen() }
+func (a *Audit) close() error  { return a.file.Close() }
 
 // audited writes down what a request is about to change, and then does it. act's
 // error, or what it says in words, becomes the second line. Its context does not end
