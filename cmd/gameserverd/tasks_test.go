@@ -173,3 +173,15 @@ func TestTasksWhileStarting(t *testing.T) {
 		t.Error(p.err)
 	}
 }
+
+// The daily reward, which is on unless it is switched off, needs its queue.
+func TestScheduleWithoutItsQueueIsRefusedByCheckAndServe(t *testing.T) {
+	t.Parallel()
+	want := `worker.queues: "default:1" (GAMESERVERD_WORKER_QUEUES): allowed: one with low too, such as default:1,low:1, while game.daily_reward.at is set: its task reward.daily waits there`
+	for _, command := range []string{"check", "serve"} {
+		out, errText, code := runIn(t, t.TempDir(), append([]string{"GAMESERVERD_WORKER_QUEUES=default:1"}, anywhere...), command)
+		if code != 2 || !strings.Contains(out+errText, want) {
+			t.Errorf("%s: exit code %d, want 2 and %s\n%s%s", command, code, want, out, errText)
+		}
+	}
+}

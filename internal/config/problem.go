@@ -68,6 +68,18 @@ func (c *Config) Wrong(key, what string) Problem {
 	return Problem{Key: key, Where: c.sources[key], Wrong: what}
 }
 
+// Refused is a problem with the key's value, which would be right if others were as
+// allowed says. Any goroutine that may read c.
+func (c *Config) Refused(key, allowed string) Problem {
+	p := Problem{Key: key, Where: c.sources[key], Allowed: allowed}
+	for _, f := range fields() {
+		if f.key == key {
+			p.Value = f.show(f.format(c))
+		}
+	}
+	return p
+}
+
 // has says whether the key's value at that place has been reported already.
 func (p Problems) has(key, where string) bool {
 	return slices.ContainsFunc(p, func(q Problem) bool { return q.Key == key && q.Where == where })

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ func newSchedules(cfg *config.Config) (list []tasks.Schedule, problems config.Pr
 		if err != nil || zoneErr != nil {
 			problems = append(problems, cfg.Wrong("game.daily_reward.zone", "there is no such zone"))
 		} else {
-			list = append(list, reward.DailySchedule(when, zone))
+			list, problems = addSchedule(cfg, list, problems, reward.DailySchedule(when, zone), "game.daily_reward.at is set")
 		}
 	}
 	definitions := catalog.Definitions()
@@ -101,8 +102,35 @@ func newSchedules(cfg *config.Config) (list []tasks.Schedule, problems config.Pr
 			problems = append(problems, cfg.Wrong("tasks.schedules", "it is there twice: "+item))
 		default:
 			seen[schedule.Name] = true
-			list = append(list, schedule)
+			list, problems = addSchedule(cfg, list, problems, schedule, "tasks.schedules has "+item)
 		}
+	}
+	return list, problems
+}
+
+// addSchedule adds s to the list, or what forbids it to the problems: each tick would
+// come to nothing, or wait for ever. Which queues workers elsewhere serve is not known
+// here, so they are trusted where there can be any. reason is the setting that asks for s.
+func addSchedule(cfg *config.Config, list []tasks.Schedule, problems config.Problems, s tasks.Schedule, reason string) ([]tasks.Schedule, config.Problems) {
+	task, queue := s.Task()
+	weight, known := weights(cfg.Worker.Queues)[queue]
+	alone := cfg.Store.SQL.Driver != "mysql" || cfg.Store.Redis.URL == "embedded"
+	reason = " while " + reason + ": its task " + task + " waits "
+	const noOther = ", and no other process has this one's database or Redis"
+	switch {
+	case !known:
+		example := queue + ":1"
+		if !alone && !cfg.Worker.Embedded {
+			example = queue + ":0"
+		}
+		example = strings.Join(append(slices.Clone(cfg.Worker.Queues), example), ",")
+		problems = append(problems, cfg.Refused("worker.queues", "one with "+queue+" too, such as "+example+","+reason+"there"))
+	case alone && weight == 0:
+		problems = append(problems, cfg.Refused("worker.queues", "one where "+queue+" has a weight above 0"+reason+"there"+noOther))
+	case alone && !cfg.Worker.Embedded:
+		problems = append(problems, cfg.Refused("worker.embedded", "true"+reason+"in the queue "+queue+noOther))
+	default:
+		list = append(list, s)
 	}
 	return list, problems
 }

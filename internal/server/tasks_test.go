@@ -185,3 +185,43 @@ func TestWrongSchedulesAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// A schedule whose task would wait where nothing takes it is refused before its ticks
+// come to nothing.
+func TestScheduleWhoseQueueNobodyServesIsRefused(t *testing.T) {
+	shared := func(c *config.Config) {
+		c.Store.SQL.Driver, c.Store.SQL.DSN, c.Store.Redis.URL = "mysql", "u@tcp(127.0.0.1:1)/g", "redis://127.0.0.1:1"
+	}
+	for _, c := range []struct {
+		what   string
+		change func(*config.Config)
+		want   string // "": it is allowed
+	}{
+		{"as it comes", func(*config.Config) {}, ""},
+		{"no queue low", func(c *config.Config) { c.Worker.Queues = []string{"default:1"} },
+			`worker.queues: "default:1": allowed: one with low too, such as default:1,low:1, while game.daily_reward.at is set: its task reward.daily waits there`},
+		{"no queue low, workers elsewhere", func(c *config.Config) { shared(c); c.Worker.Queues, c.Worker.Embedded = []string{"default:1"}, false },
+			`worker.queues: "default:1": allowed: one with low too, such as default:1,low:0, while game.daily_reward.at is set: its task reward.daily waits there`},
+		{"no reward, so nothing for low", func(c *config.Config) { c.Worker.Queues, c.Game.DailyReward.At = []string{"default:1"}, "" }, ""},
+		{"low is for others, and there can be none", func(c *config.Config) { c.Worker.Queues = []string{"default:1", "low:0"} },
+			`worker.queues: "default:1,low:0": allowed: one where low has a weight above 0 while game.daily_reward.at is set: its task reward.daily waits there, and no other process has this one's database or Redis`},
+		{"low is for workers", func(c *config.Config) { shared(c); c.Worker.Queues = []string{"default:1", "low:0"} }, ""},
+		{"nothing is run, and there can be no worker", func(c *config.Config) { c.Worker.Embedded = false },
+			`worker.embedded: "false": allowed: true while game.daily_reward.at is set: its task reward.daily waits in the queue low, and no other process has this one's database or Redis`},
+		{"workers run all", func(c *config.Config) { shared(c); c.Worker.Embedded = false }, ""},
+	} {
+		cfg := testConfig(t.TempDir())
+		cfg.Game.DailyReward.At = "21:00"
+		c.change(cfg)
+		list, problems := newSchedules(cfg)
+		if c.want == "" {
+			if len(problems) != 0 {
+				t.Errorf("%s: %v", c.what, problems)
+			}
+			continue
+		}
+		if len(problems) != 1 || problems[0].String() != c.want || len(list) != 0 {
+			t.Errorf("%s: %v\nwant %s", c.what, problems, c.want)
+		}
+	}
+}

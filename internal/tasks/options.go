@@ -68,10 +68,7 @@ const (
 
 // collect applies options to what the definition says, and checks them.
 func (j *job) collect(t *Tasks, list []Option) (options, error) {
-	o := options{queue: j.def.Queue, retries: j.def.Retries, backoff: DefaultBackoff, timeout: j.def.Timeout}
-	if o.queue == "" {
-		o.queue = DefaultQueue
-	}
+	o := options{queue: j.def.queue(), retries: j.def.Retries, backoff: DefaultBackoff, timeout: j.def.Timeout}
 	if o.retries < 0 {
 		o.retries = DefaultRetries
 	}
@@ -112,4 +109,19 @@ func (j *job) collect(t *Tasks, list []Option) (options, error) {
 	}
 	o.backoff = min(o.backoff, maxBackoff)
 	return o, nil
+}
+
+// queue is where the task waits unless an option says otherwise.
+func (d *Definition) queue() string {
+	if d.Queue == "" {
+		return DefaultQueue
+	}
+	return d.Queue
+}
+
+// Task is the name of the task that s applies, and the queue that it waits in. Any
+// goroutine.
+func (s Schedule) Task() (name, queue string) {
+	def := s.make(time.UnixMilli(0)).def
+	return def.Name, def.queue()
 }
