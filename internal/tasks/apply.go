@@ -29,24 +29,31 @@ type Receipt[R any] struct {
 func (r *Receipt[R]) Stored() *future.Future[struct{}] { return r.stored }
 
 // Result resolves to what the task's function has returned, when it has, on whichever
-// process. It fails when the task was archived or revoked. Only a task that is applied
-// with Keep has one. Any goroutine.
+// process. It fails as Stored does, when the task was archived or revoked, and with
+// not_found when it has ended and Keep is over. Only a task that is applied with Keep has
+// one. Any goroutine.
 func (r *Receipt[R]) Result() *future.Future[R] {
 	out := future.New[R]()
 	if r.keep == 0 {
 		out.Fail(fmt.Errorf("task %s: a result is there only with Keep", r.ID))
 		return out
 	}
-	r.tasks.awaitEnd(r.ID, func(result []byte, err error) {
-		var v R
-		if err == nil && len(result) > 0 { // a function without a result leaves none
-			err = wire.Unmarshal(result, &v)
-		}
+	r.stored.Then(inline{}, func(_ struct{}, err error) {
 		if err != nil {
 			out.Fail(err)
 			return
 		}
-		out.Resolve(v)
+		r.tasks.awaitEnd(r.ID, func(result []byte, err error) {
+			var v R
+			if err == nil && len(result) > 0 { // a function without a result leaves none
+				err = wire.Unmarshal(result, &v)
+			}
+			if err != nil {
+				out.Fail(err)
+				return
+			}
+			out.Resolve(v)
+		})
 	})
 	return out
 }
@@ -226,8 +233,8 @@ func ceilSecond(at time.Time) time.Time {
 	return at.Add(time.Second - 1).Truncate(time.Second)
 }
 
-// awaitEnd calls fn when the task has ended, once, on a goroutine of its own; it asks
-// SQL, less often the longer it takes.
+// awaitEnd calls fn when a task that was stored has ended, once, on a goroutine of its
+// own; it asks SQL, less often the longer it takes.
 func (t *Tasks) awaitEnd(id ID, fn func(result []byte, err error)) {
 	go func() {
 		wait := 20 * time.Millisecond
@@ -245,6 +252,9 @@ func (t *Tasks) awaitEnd(id ID, fn func(result []byte, err error)) {
 				return
 			case err == nil && info.state == Revoked:
 				fn(nil, wire.Errorf(wire.Canceled, "task %s was revoked", id))
+				return
+			case wire.CodeOf(err) == wire.NotFound:
+				fn(nil, err)
 				return
 			}
 			pause := time.NewTimer(wait)
