@@ -39,10 +39,13 @@ type sender struct {
 	limited func() uint64 // what was not traced at all
 
 	// run only
-	batch []sdk.ReadOnlySpan
-	told  told
-	away  time.Time // since when sending fails; zero: it does not
-	wait  time.Duration
+	batch   []sdk.ReadOnlySpan
+	told    told
+	away    time.Time // since when sending fails; zero: it does not
+	said    bool      // the log was told of that
+	wait    time.Duration
+	failing seldom // lines that sending fails
+	partly  seldom // lines that the endpoint has refused some, or has something to say
 
 	// any goroutine
 	once    sync.Once
@@ -71,37 +74,6 @@ func newSender(endpoint string, limited func() uint64, log *zap.Logger) (*sender
 		otlptracehttp.WithHTTPClient(&http.Client{Transport: p, Timeout: sendTime}),
 	)
 	return s, err
-}
-
-// post is the way to the endpoint. It remembers how the last request ended, which
-// the exporter's errors do not tell. One request at a time.
-type post struct {
-	to        *url.URL
-	transport *http.Transport
-	status    int // 0: there was no answer
-}
-
-// RoundTrip sends a request to exactly where the configuration says.
-func (p *post) RoundTrip(r *http.Request) (*http.Response, error) {
-	p.status = 0
-	r = r.Clone(r.Context())
-	to := *p.to
-	if user := to.User; user != nil {
-		password, _ := user.Password()
-		r.SetBasicAuth(user.Username(), password)
-		to.User = nil
-	}
-	r.URL = &to
-	resp, err := p.transport.RoundTrip(r)
-	if err == nil {
-		p.status = resp.StatusCode
-	}
-	return resp, err
-}
-
-// later reports whether the same request may be taken another time.
-func (p *post) later() bool {
-	return p.status == 0 || p.status == http.StatusTooManyRequests || p.status == http.StatusRequestTimeout || p.status >= 500
 }
 
 // OnStart does nothing.
@@ -218,39 +190,81 @@ func (s *sender) flush() {
 // send sends the batch. It returns false when it is to be tried again.
 func (s *sender) send() (done bool) {
 	err := s.exporter.ExportSpans(s.ctx, s.batch)
-	switch n := uint64(len(s.batch)); {
-	case err == nil:
-		s.sent.Add(n)
-		s.back()
-	case s.post.later():
+	n, got := uint64(len(s.batch)), s.post.got
+	switch {
+	case err != nil && s.post.later():
 		s.left(s.reason(err))
 		return false
-	case s.post.status < 300: // taken, but not all of it
-		s.sent.Add(n)
-		s.log.Warn("some spans were refused", zap.Error(err))
-	default:
+	case err != nil:
 		s.failed.Add(n)
 		s.left(s.reason(err))
+	case got.wrong != nil:
+		s.failed.Add(n)
+		s.left(got.wrong)
+	default:
+		refused := min(got.refused, n)
+		s.failed.Add(refused)
+		s.sent.Add(n - refused)
+		s.back()
+		s.partial(refused, got.says)
 	}
 	clear(s.batch) // spans are large
 	s.batch = s.batch[:0]
 	return true
 }
 
+// Lines of one kind in the log: an endpoint that answers now so and now so is not
+// worth more.
+const (
+	failingEvery = time.Minute
+	partlyEvery  = time.Hour
+)
+
+// seldom is for log lines that would be the same again and again.
+type seldom struct{ last time.Time }
+
+// now reports whether it is time for a line: there is none within every of the last.
+func (s *seldom) now(now time.Time, every time.Duration) bool {
+	if !s.last.IsZero() && now.Sub(s.last) < every {
+		return false
+	}
+	s.last = now
+	return true
+}
+
 // left notes that sending has failed.
 func (s *sender) left(why error) {
-	if s.away.IsZero() && s.ctx.Err() == nil { // else flush tells of it
-		s.away, s.wait = time.Now(), firstWait
+	if s.ctx.Err() != nil {
+		return // flush tells of it
+	}
+	now := time.Now()
+	if s.away.IsZero() {
+		s.away, s.wait = now, firstWait
+	}
+	if !s.said && s.failing.now(now, failingEvery) {
+		s.said = true
 		s.log.Warn("spans cannot be sent", zap.Error(why))
 	}
 }
 
 // back notes that it works.
 func (s *sender) back() {
-	if !s.away.IsZero() {
+	if s.said {
 		s.log.Info("spans are sent again", zap.Duration("away", time.Since(s.away).Round(time.Millisecond)), zap.Uint64("dropped", s.dropped.Load()), zap.Uint64("failed", s.failed.Load()))
-		s.away = time.Time{}
 	}
+	s.away, s.said = time.Time{}, false
+}
+
+// partial notes what the endpoint has said of a batch that it took.
+func (s *sender) partial(refused uint64, says string) {
+	if refused == 0 && says == "" || !s.partly.now(time.Now(), partlyEvery) {
+		return
+	}
+	if refused == 0 {
+		s.log.Info("the endpoint of spans has a remark", zap.String("why", says))
+		return
+	}
+	s.log.Warn("some spans were refused", zap.Uint64("failed", s.failed.Load()), zap.String("why", says))
 }
 
 // pause waits before the next try; false: it is time to end.

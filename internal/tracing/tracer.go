@@ -45,7 +45,7 @@ type Tracer struct {
 // Stats count spans since the start.
 type Stats struct {
 	Sent    uint64 // taken by the endpoint
-	Failed  uint64 // refused by the endpoint
+	Failed  uint64 // refused by the endpoint, or answered by what is none
 	Dropped uint64 // lost since the queue was full, or at the end
 	Limited uint64 // calls and runs not traced since MaxPerSecond were
 	Waiting int    // in the queue now
