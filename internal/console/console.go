@@ -61,6 +61,7 @@ type Console struct {
 	live     live
 	requests chan struct{} // full: too many at once of those who have signed in
 	entering chan struct{} // full: too many sign in at once
+	near     chan struct{} // the same, of those who come by ssh -L
 	looking  chan struct{} // full: somebody takes a snapshot of the sessions
 	calls    chan struct{} // full: too many methods are tried at once
 	ending   chan struct{} // closed by End: streams end
@@ -80,7 +81,7 @@ const (
 func New(o Options) *Console {
 	c := &Console{
 		o: o, local: onlyLocal(o.Addr), cookie: cookieName(o.Addr), mux: http.NewServeMux(),
-		requests: make(chan struct{}, maxRequests), entering: make(chan struct{}, maxSignIns),
+		requests: make(chan struct{}, maxRequests), entering: make(chan struct{}, maxSignIns), near: make(chan struct{}, maxSignIns),
 		looking: make(chan struct{}, 1), calls: make(chan struct{}, maxCalls), ending: make(chan struct{}),
 	}
 	c.signins.init()
@@ -151,7 +152,13 @@ func (c *Console) routes() {
 		static.ServeHTTP(w, r)
 	})))
 	c.mux.Handle("GET /console/hello", c.own(c.hello))
-	c.mux.Handle("POST /console/signin", c.own(bounded(c.entering, c.signIn)))
+	c.mux.Handle("POST /console/signin", c.own(func(w http.ResponseWriter, r *http.Request) {
+		places := c.entering
+		if askerOf(r).near() {
+			places = c.near
+		}
+		bounded(places, c.signIn)(w, r)
+	}))
 	c.mux.Handle("POST /console/signout", c.own(c.signOut))
 	for pattern, fn := range map[string]http.HandlerFunc{
 		"GET /console/live": c.serveLive, "GET /console/players": c.players, "GET /console/player": c.player, "GET /console/trace": c.trace,

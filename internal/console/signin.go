@@ -26,11 +26,22 @@ const (
 	maxSessions = 64             // one more ends the oldest
 	sessionAge  = 12 * time.Hour // from the sign-in
 	sessionIdle = 2 * time.Hour  // since it was used last; an open page uses it
+	maxToken    = 4096           // bytes of a token's file
+	minToken    = 16             // bytes of a token
+)
+
+// The bounds of guessing, in a window. Who guesses must not keep out who has the token:
+// an address without a wrong token in the window has a try however many others guess,
+// until triesFirst addresses have had theirs; and 127.0.0.1 and ::1, where ssh -L comes
+// from, have all of their own. So 7,200 guesses a day are possible from one address (and
+// as many by a proxy's header), 86,400 from a few, and 1,440 more from each beyond: 6
+// million from as many as are looked at. Of tokens of 16 hexadecimal digits there are 3
+// million million times as many.
+const (
 	triesWindow = time.Minute
-	triesEach   = 5    // wrong tokens from one address in a window
-	triesAll    = 60   // wrong tokens from all addresses in a window
-	maxToken    = 4096 // bytes of a token's file
-	minToken    = 16   // bytes of a token
+	triesEach   = 5    // wrong tokens from one address
+	triesAll    = 60   // wrong tokens from all; then there is one from each. As many are written down
+	triesFirst  = 4096 // addresses from which there are any
 )
 
 // howToOpen is what is said where nobody can sign in.
@@ -90,15 +101,17 @@ type signins struct {
 
 	mu       sync.Mutex // guards what follows
 	sessions map[string]*session
-	tries    map[netip.Prefix]int // wrong tokens in the window
+	tries    map[asker]int // wrong tokens in the window
 	all      int
+	lines    int // about wrong tokens in the window, those that were left out included
+	untold   int // those that were left out before
 	window   time.Time
 }
 
 func (s *signins) init() {
 	s.now = time.Now
 	s.sessions = make(map[string]*session)
-	s.tries = make(map[netip.Prefix]int)
+	s.tries = make(map[asker]int)
 	s.open = session{name: "open", csrf: rand.Text()}
 }
 
@@ -211,25 +224,62 @@ func (s *signins) end(id string) {
 	delete(s.sessions, id)
 }
 
-// try counts a try of an address, and tells whether there may be one. It counts before
-// the token is looked at, so that many at once are no way around it.
-func (s *signins) try(a netip.Prefix) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// asker is what tries are counted by: an address, of IPv6 the part that one customer
+// has, and whether it is a proxy's.
+type asker struct {
+	from    netip.Prefix // zero: a Unix socket, of which all are one
+	proxied bool
+}
+
+func askerOf(r *http.Request) asker {
+	who := asker{proxied: proxied(r)}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		a, bits := ap.Addr().Unmap().WithZone(""), 32
+		switch {
+		case a.Is6() && a.IsLoopback():
+			bits = 128
+		case a.Is6():
+			bits = 56
+		}
+		who.from, _ = a.Prefix(bits) // of as many bits as there are
+	}
+	return who
+}
+
+// near tells whether it is who comes by ssh -L, or sits at the machine.
+func (a asker) near() bool {
+	at := a.from.Addr()
+	return !a.proxied && (at == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || at == netip.IPv6Loopback())
+}
+
+// turnLocked begins a new window when the last is over.
+func (s *signins) turnLocked() {
 	if now := s.now(); now.Sub(s.window) > triesWindow {
-		s.window, s.all = now, 0
+		s.untold += max(s.lines-triesAll, 0)
+		s.window, s.all, s.lines = now, 0, 0
 		clear(s.tries)
 	}
-	if s.tries[a] >= triesEach || s.all >= triesAll {
+}
+
+// try counts a try of who asks, and tells whether there may be one. It counts before
+// the token is looked at, so that many at once are no way around it.
+func (s *signins) try(a asker) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turnLocked()
+	switch n := s.tries[a]; {
+	case n == 0 && (a.near() || len(s.tries) < triesFirst):
+	case n > 0 && n < triesEach && (a.near() || s.all < triesAll):
+	default:
 		return false
 	}
-	s.tries[a]++ // of no more than triesAll addresses
+	s.tries[a]++ // of triesFirst and two more
 	s.all++
 	return true
 }
 
 // forgive takes a try back: the token was right.
-func (s *signins) forgive(a netip.Prefix) {
+func (s *signins) forgive(a asker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tries[a] > 0 { // else a new window has begun
@@ -240,23 +290,19 @@ func (s *signins) forgive(a netip.Prefix) {
 	}
 }
 
-// addressOf is what tries are counted by: of IPv6 the part that one customer has.
-func addressOf(r *http.Request) netip.Prefix {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{} // a Unix socket: all are one
-	}
-	a, bits := ap.Addr().Unmap().WithZone(""), 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // of as many bits as there are
-	return p
+// tell tells whether a wrong token is to be written down, and how many before were not.
+func (s *signins) tell() (told bool, before int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turnLocked()
+	s.lines++
+	before, s.untold = s.untold, 0
+	return s.lines <= triesAll, before
 }
 
 // tryToken tells whether token is the one in force; if not, it has answered.
 func (c *Console) tryToken(w http.ResponseWriter, r *http.Request, token string) bool {
-	from := addressOf(r)
+	from := askerOf(r)
 	if !c.signins.try(from) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(triesWindow.Seconds())))
 		fail(w, http.StatusTooManyRequests, "resource_exhausted", "too many wrong tokens: wait a minute")
@@ -266,8 +312,14 @@ func (c *Console) tryToken(w http.ResponseWriter, r *http.Request, token string)
 		c.signins.forgive(from)
 		return true
 	}
-	c.o.Log.Info("a wrong token for the console", zap.String("peer", r.RemoteAddr)) // no more than triesAll a minute
-	if c.o.Audit != nil {
+	told, before := c.signins.tell()
+	if before > 0 {
+		c.o.Log.Info("more wrong tokens for the console were tried", zap.Int("tokens", before))
+	}
+	if told {
+		c.o.Log.Info("a wrong token for the console", zap.String("peer", r.RemoteAddr))
+	}
+	if told && c.o.Audit != nil {
 		_, _ = c.o.Audit.begin(entry{Action: "sign-in", Address: r.RemoteAddr, Result: "wrong token"}) // nothing is changed by it
 	}
 	fail(w, http.StatusUnauthorized, "unauthenticated", "that is not the token")

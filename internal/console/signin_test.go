@@ -160,14 +160,96 @@ func TestGuessingIsSlow(t *testing.T) {
 	r.want("one more", r.get("/debug/pprof/heap", header("Authorization", "Bearer "+testToken)), http.StatusTooManyRequests, "wait")
 	now = now.Add(triesWindow + time.Second)
 	r.want("later", r.signInWith(testToken), 200, "")
-	for i := range 2 * triesAll {
-		req, _ := http.NewRequest("GET", "/", nil)
-		req.RemoteAddr = fmt.Sprintf("[2001:db8:0:%x::1]:1", i)
-		r.signins.try(addressOf(req))
+}
+
+// from is who asks from there, with those headers.
+func from(addr string, headers ...string) asker {
+	req, _ := http.NewRequest("GET", "/", nil)
+	req.RemoteAddr = addr
+	for _, key := range headers {
+		req.Header.Set(key, "x")
 	}
-	if len(r.signins.tries) > triesAll || r.signins.all != triesAll {
-		t.Errorf("%d tries of %d addresses are counted", r.signins.all, len(r.signins.tries))
+	return askerOf(req)
+}
+
+// A wrong token a second, from 12 addresses, kept out everybody who had the right one.
+func TestGuessersElsewhereKeepNobodyOut(t *testing.T) {
+	r := start(t, withToken)
+	now := time.Now()
+	r.signins.now = func() time.Time { return now }
+	guess := func(addr string, may bool) {
+		t.Helper()
+		if got := r.signins.try(from(addr)); got != may {
+			t.Fatalf("a try from %s: %v", addr, got)
+		}
 	}
+	for i := range triesAll {
+		guess(fmt.Sprintf("192.0.2.%d:1", i%12), true)
+	}
+	for i := range 12 {
+		guess(fmt.Sprintf("192.0.2.%d:1", i), false)
+	}
+	guess("192.0.2.100:1", true) // has not guessed yet
+	guess("192.0.2.100:1", false)
+	r.want("a slip", r.signInWith("a wrong token of 20"), http.StatusUnauthorized, "")
+	r.want("who has the token", r.signInWith(testToken), 200, "csrf")
+	for n := len(r.signins.tries); n < triesFirst; n++ {
+		guess(fmt.Sprintf("[2001:db8:%x:%x00::1]:1", n>>8, n&0xff), true)
+	}
+	guess("192.0.2.200:1", false)
+	r.want("who has the token, by ssh -L", r.signInWith(testToken), 200, "csrf")
+	if n := len(r.signins.tries); n > triesFirst+2 {
+		t.Errorf("%d addresses are remembered", n)
+	}
+	now = now.Add(triesWindow + time.Second)
+	guess("192.0.2.200:1", true)
+}
+
+// Those who guess through a proxy on this machine, and who comes by ssh, have the same
+// address.
+func TestGuessersBehindAProxyAreApart(t *testing.T) {
+	r := start(t, withToken)
+	for range triesEach {
+		r.want("a guess", r.post("/console/signin", `{"token":"a guess"}`, header("X-Forwarded-For", "192.0.2.1")), http.StatusUnauthorized, "")
+	}
+	r.want("one more", r.post("/console/signin", `{"token":"`+testToken+`"}`, header("X-Forwarded-For", "192.0.2.1")), http.StatusTooManyRequests, "")
+	r.want("by ssh", r.signInWith(testToken), 200, "csrf")
+}
+
+func TestWhoIsCountedAsOne(t *testing.T) {
+	for _, pair := range []struct {
+		a, b asker
+		one  bool
+	}{
+		{from("192.0.2.1:1"), from("192.0.2.1:2"), true}, {from("192.0.2.1:1"), from("[::ffff:192.0.2.1]:1"), true}, {from("192.0.2.1:1"), from("192.0.2.2:1"), false},
+		{from("[2001:db8:0:1::1]:1"), from("[2001:db8:0:2::1%eth0]:1"), true}, {from("[2001:db8:0:1::1]:1"), from("[2001:db8:0:100::1]:1"), false},
+		{from("127.0.0.1:1"), from("127.0.0.1:1", "Via"), false}, {from("@"), from("@"), true},
+	} {
+		if (pair.a == pair.b) != pair.one {
+			t.Errorf("%v and %v", pair.a, pair.b)
+		}
+	}
+}
+
+// However many guess, what is written of them is bounded, and says how many more there were.
+func TestGuessesFillNoDisk(t *testing.T) {
+	r := start(t, withToken)
+	now := time.Now()
+	r.signins.now = func() time.Time { return now }
+	wrong := func(n int) {
+		for range n {
+			if told, before := r.signins.tell(); told != (r.signins.lines <= triesAll) || before != 0 {
+				t.Fatalf("line %d: %v, %d", r.signins.lines, told, before)
+			}
+		}
+	}
+	wrong(triesAll + 7)
+	now = now.Add(triesWindow + time.Second)
+	r.want("a guess", r.signInWith("a wrong token of 20"), http.StatusUnauthorized, "")
+	if lines := r.logs.FilterMessage("more wrong tokens for the console were tried").All(); len(lines) != 1 || lines[0].ContextMap()["tokens"] != int64(7) {
+		t.Errorf("%v", lines)
+	}
+	wrong(triesAll)
 }
 
 func TestReadToken(t *testing.T) {

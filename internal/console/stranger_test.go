@@ -60,6 +60,17 @@ func TestAStrangerKeepsNobodyOut(t *testing.T) {
 	eventually(t, "sign-ins again", func() bool { return r.signInWith(testToken).status == 200 })
 }
 
+// Sixteen sign-ins whose bodies do not come, again and again, kept out everybody else who
+// signed in.
+func TestStrangersWhoSignInSlowlyLeaveTheWayBySSH(t *testing.T) {
+	r := start(t, withToken)
+	for range maxSignIns { // as strangers do who hold their places
+		r.entering <- struct{}{}
+	}
+	r.want("from elsewhere", r.post("/console/signin", `{"token":"`+testToken+`"}`, header("X-Forwarded-For", "192.0.2.1")), http.StatusServiceUnavailable, "too many")
+	r.want("by ssh -L", r.signInWith(testToken), 200, "csrf")
+}
+
 func TestAnotherSiteStartsNoProfile(t *testing.T) {
 	r := start(t)
 	const path = "/debug/pprof/cmdline"
