@@ -20,6 +20,7 @@ const (
 	soonEnding   = 14   // days that a certificate has left
 	nearlyEnding = 3    // days
 	fewCalls     = 1    // a second; of fewer a share or a quantile says nothing
+	manyStarts   = 2    // in a quarter of an hour; a person restarts less often
 )
 
 // ours are the codes of errors that are the server's, and not the caller's.
@@ -68,12 +69,17 @@ func availability() []alert {
 	return []alert{
 		{"GameserverdDown", fmt.Sprintf("up{job=%q} == 0", job), time.Minute, "critical",
 			"{{ $labels.instance }} does not answer", "Prometheus cannot read its metrics: the process, its machine or the network between is away.", "Alert: down"},
+		// A process that crashes and is back after a second is never away for a minute.
+		{"GameserverdRestarts", fmt.Sprintf("changes(%s{job=%q}[15m]) > %d", processStart.Name, job, manyStarts), 0, "critical",
+			"{{ $labels.instance }} was started again {{ $value }} times in a quarter of an hour", "It crashes, or the watchdog ends it, and systemd starts it again: all its players lose their connection each time.", "Alert: restarts"},
 		{"GameserverdNotReady", fmt.Sprintf("%s == 0 and on (job, instance) %s == 0", metrics.Ready.Name, metrics.Draining.Name), time.Minute, "critical",
 			"{{ $labels.instance }} runs and is not ready", "It is up and does not drain, and /readyz is not 200: it waits for a store, or one does not answer.", "Alert: not ready"},
 		{"GameserverdStoreDown", metrics.StoreUp.Name + " == 0", 30 * time.Second, "critical",
 			"{{ $labels.store }} does not answer to {{ $labels.instance }}", "Calls that need it are answered unavailable; changes of players wait.", "Alert: store down"},
-		{"GameserverdDrainStuck", fmt.Sprintf("max_over_time(%s[1m]) > %v * max_over_time(%s[1m])", metrics.DrainSeconds.Name, stuckDrain, metrics.DrainLimit.Name), 0, "warning",
-			"{{ $labels.instance }} drains for more than half of its deadline", "The drain has taken {{ $value | humanizeDuration }}. What is unanswered at shutdown.deadline is cut.", "Alert: drain stuck"},
+		// Of one moment: calls of the drain's begin may have been answered since. Without any
+		// it lasts as long as clients take to close, or a worker's tasks to end.
+		{"GameserverdDrainStuck", fmt.Sprintf("max_over_time((%s > %v * %s and %s > 0)[1m:1s])", metrics.DrainSeconds.Name, stuckDrain, metrics.DrainLimit.Name, metrics.Underway.Name), 0, "warning",
+			"{{ $labels.instance }} has calls under way after half of its drain's deadline", "The drain has taken {{ $value | humanizeDuration }}. What is unanswered at shutdown.deadline is cut.", "Alert: drain stuck"},
 		{"GameserverdCertificateEndsSoon", days(soonEnding), time.Hour, "warning",
 			"the certificate of {{ $labels.instance }} ends in {{ $value | humanizeDuration }}", "After that TLS clients refuse it. Its renewal should have been two weeks ago.", "Alert: certificate"},
 		{"GameserverdCertificateEnds", days(nearlyEnding), time.Minute, "critical",

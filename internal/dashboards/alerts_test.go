@@ -35,6 +35,15 @@ var trials = map[string][]trial{
 		{name: "away for one scrape", given: []given{{`up{job="gameserverd",instance="a"}`, "1x3 0 1x40"}}, at: 2 * time.Minute},
 		{name: "somebody else is away", given: []given{{`up{job="other",instance="a"}`, "0x40"}}, at: 3 * time.Minute},
 	},
+	"GameserverdRestarts": {
+		{name: "ended by the watchdog each half minute, and back after a second", given: []given{
+			{`up{job="gameserverd",instance="a"}`, "1x1 0 1x1 0 1x1 0 1x1 0 1x40"},
+			{`process_start_time_seconds{job="gameserverd",instance="a"}`, "1000x1 stale 1031x1 stale 1062x1 stale 1093x1 stale 1124x40"},
+		}, at: 4 * time.Minute, labels: `instance: a`, summary: "a was started again 4 times in a quarter of an hour"},
+		{name: "restarted twice by somebody", given: []given{{`process_start_time_seconds{job="gameserverd",instance="a"}`, "1000x8 1120x8 1240x40"}}, at: 6 * time.Minute},
+		{name: "somebody else", given: []given{{`process_start_time_seconds{job="other",instance="a"}`, "1000x1 1031x1 1062x1 1093x1 1124x40"}}, at: 4 * time.Minute},
+		{name: "a crash loop that is over", given: []given{{`process_start_time_seconds{job="gameserverd",instance="a"}`, "1000x1 1031x1 1062x1 1093x1 1124x80"}}, at: 18 * time.Minute},
+	},
 	"GameserverdNotReady": {
 		{name: "waits for a store", given: onA("ready", "0x40", "draining", "0x40"), at: 3 * time.Minute, labels: `instance: a`,
 			summary: "a runs and is not ready"},
@@ -47,10 +56,12 @@ var trials = map[string][]trial{
 		{name: "back at once", given: []given{{`gameserverd_store_up{job="gameserverd",instance="a",store="sql"}`, "1x3 0 1x40"}}, at: 75 * time.Second},
 	},
 	"GameserverdDrainStuck": {
-		{name: "four of five seconds", given: onA("drain_seconds", "0x3 4", "drain_deadline_seconds", "5x3 5"), at: 75 * time.Second, labels: `instance: a`,
-			summary: "a drains for more than half of its deadline", description: "The drain has taken 4s. What is unanswered at shutdown.deadline is cut."},
-		{name: "a quick one", given: onA("drain_seconds", "0x3 1", "drain_deadline_seconds", "5x3 5"), at: time.Minute},
-		{name: "none", given: onA("drain_seconds", "0x40", "drain_deadline_seconds", "5x40"), at: 3 * time.Minute},
+		{name: "calls under way after four of five seconds", given: onA("drain_seconds", "0x3 4 stale", "drain_deadline_seconds", "5x4 stale", "rpc_calls_underway", "9x3 2 stale"), at: 75 * time.Second, labels: `instance: a`,
+			summary: "a has calls under way after half of its drain's deadline", description: "The drain has taken 4s. What is unanswered at shutdown.deadline is cut."},
+		{name: "clients that take two seconds to close, and no calls", given: onA("drain_seconds", "0x3 2.6 stale", "drain_deadline_seconds", "5x4 stale", "rpc_calls_underway", "9x3 0 stale"), at: 75 * time.Second},
+		{name: "tasks of a worker that end in their time", given: onA("drain_seconds", "0x3 15 27 stale", "drain_deadline_seconds", "30x5 stale", "rpc_calls_underway", "0x5 stale"), at: 75 * time.Second},
+		{name: "a quick one", given: onA("drain_seconds", "0x3 1 stale", "drain_deadline_seconds", "5x4 stale", "rpc_calls_underway", "1x4 stale"), at: time.Minute},
+		{name: "none", given: onA("drain_seconds", "0x40", "drain_deadline_seconds", "5x40", "rpc_calls_underway", "1x40"), at: 3 * time.Minute},
 	},
 	"GameserverdCertificateEndsSoon": {
 		{name: "in ten days", given: onA("certificate_not_after_seconds", fmt.Sprintf("%dx600", 10*24*60*60+7200)), at: 2 * time.Hour, labels: `instance: a`,

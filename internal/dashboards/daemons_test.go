@@ -235,15 +235,16 @@ func (c *raw) request(id uint32, method string, params ...any) {
 
 // child is a daemon of its own process.
 type child struct {
-	t   testing.TB
-	env []string
-	cmd *exec.Cmd
+	t     testing.TB
+	admin string // its address
+	env   []string
+	cmd   *exec.Cmd
 }
 
 // startChild starts one that pushes; it can be ended and started again.
 func startChild(t testing.TB, admin, push string) *child {
 	t.Helper()
-	c := &child{t: t, env: append(os.Environ(), childEnv+"="+t.TempDir(), adminEnv+"="+admin, pushEnv+"="+push)}
+	c := &child{t: t, admin: admin, env: append(os.Environ(), childEnv+"="+t.TempDir(), adminEnv+"="+admin, pushEnv+"="+push)}
 	c.start()
 	t.Cleanup(c.end)
 	return c

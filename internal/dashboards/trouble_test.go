@@ -14,11 +14,10 @@ import (
 // the alerts.
 func (s *scene) trouble() {
 	s.t.Helper()
+	s.restarts()
 	s.oddities()
 	s.ages()
 	s.reloads()
-	s.c.end()
-	s.c.start()
 	s.many(s.b, 150, "test.fail")
 	s.many(s.a, 32, "test.slow", 500)
 	s.many(s.b, 8, "test.hold", 300)
@@ -29,6 +28,19 @@ func (s *scene) trouble() {
 	s.influx.Resume()
 	s.stores()
 	s.drain()
+}
+
+// restarts ends c again and again, each time when Prometheus has seen it.
+func (s *scene) restarts() {
+	s.t.Helper()
+	for i := range manyStarts + 1 {
+		s.c.end()
+		s.c.start()
+		eventually(s.t, "Prometheus has seen the new process", func() bool {
+			return s.ask(fmt.Sprintf("changes(process_start_time_seconds{instance=%q}[5m]) > %d", s.c.admin, i)).n > 0
+		})
+	}
+	s.fires("GameserverdRestarts c")
 }
 
 // ages has a's only worker wait, and tells Redis that the tasks behind it have waited
