@@ -27,23 +27,15 @@ const (
 	// maxLost is how many workers may die with a task before it is taken for their
 	// murderer.
 	maxLost = 8
-	// keepTicks is how long the ticks of schedules are remembered.
-	keepTicks = 14 * 24 * time.Hour
 )
 
 // Statements. Index: tasks_look, but where another is named.
 const (
-	selectLooks    = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	updateLooks    = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
-	selectDead     = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	takeOver       = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
-	selectAll      = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
-	selectEnded    = `SELECT id FROM tasks WHERE state = ? AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	deleteEnded    = `DELETE FROM tasks WHERE state >= 2 AND look_ms <= ? AND id IN (`                                // primary key
-	selectKeys     = `SELECT unique_key FROM tasks_keys WHERE until_ms <= ? ORDER BY until_ms LIMIT 500`              // tasks_keys_until
-	deleteKeys     = `DELETE FROM tasks_keys WHERE until_ms <= ? AND unique_key IN (`                                 // primary key
-	selectOldTicks = `SELECT tick_ms FROM tasks_ticks WHERE schedule = ? AND tick_ms <= ? ORDER BY tick_ms LIMIT 500` // primary key
-	deleteTicks    = `DELETE FROM tasks_ticks WHERE schedule = ? AND tick_ms IN (`                                    // primary key
+	selectLooks = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
+	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
+	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
+	selectAll   = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
 )
 
 // reconcile looks after rows until Close: those that nobody has taken are handed over
@@ -300,52 +292,4 @@ func (t *Tasks) takeOverDead(now time.Time) error {
 		t.carrier.hand(d)
 	}
 	return nil
-}
-
-// clean deletes what has ended and was kept for long enough, and what is remembered of
-// keys and ticks for no longer.
-func (t *Tasks) clean(now time.Time) error {
-	ms := now.UnixMilli()
-	for _, state := range []State{Done, Archived, Revoked} {
-		if err := t.deleteOver(selectEnded, []any{int64(state), ms}, deleteEnded, ms); err != nil {
-			return err
-		}
-	}
-	if err := t.deleteOver(selectKeys, []any{ms}, deleteKeys, ms); err != nil {
-		return err
-	}
-	before := now.Add(-max(keepTicks, 2*t.o.CatchUp)).UnixMilli()
-	for _, s := range *t.schedules.Load() {
-		if err := t.deleteOver(selectOldTicks, []any{s.Name, before}, deleteTicks, s.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// deleteOver deletes the rows whose keys find finds, at most maxBatch in one transaction,
-// until it finds no more. only is what deletes takes before the keys.
-func (t *Tasks) deleteOver(find string, args []any, deletes string, only any) error {
-	for {
-		rows, err := t.o.SQL.FetchAllContext(t.ctx, find, args...)
-		if err != nil {
-			return err
-		}
-		for some := range slices.Chunk(rows, maxBatch) {
-			keys := make([]any, 1+len(some), 1+4*len(some))
-			keys[0] = only
-			for i, row := range some {
-				if err := row.Scan(&keys[1+i]); err != nil {
-					return err
-				}
-			}
-			text, size := marks(len(some))
-			if _, err := t.o.SQL.ExecContext(t.ctx, deletes+text+`)`, fill(keys, 1, size)...); err != nil {
-				return err
-			}
-		}
-		if len(rows) < lookStep {
-			return nil
-		}
-	}
 }

@@ -105,3 +105,40 @@ func TestClockJumpsAndMissedTicks(t *testing.T) {
 		}
 	})
 }
+
+// A schedule whose ticks are farther apart than ticks are remembered runs at each: its
+// newest tick is never forgotten. All older ones are in time, also those of schedules
+// that are not there any more.
+func TestScheduleRunsHoweverFarApartItsTicksAre(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		c := new(clock)
+		at := func(month time.Month, day, second int) {
+			c.offset.Store(int64(time.Until(time.Date(2027, month, day, 0, 0, second, 0, time.UTC))))
+		}
+		at(3, 5, 0)
+		pr := p.begin(2, scheduled(t, "0 0 1 * *", c, time.Hour))
+		ticks := func(schedule string) int64 {
+			return p.count(pr.sql, "SELECT COUNT(*) FROM tasks_ticks WHERE schedule = ?", schedule)
+		}
+		eventually(t, "the schedule has begun", 10*time.Second, func() bool { return ticks("test.tick") == 1 })
+		for ms := range int64(3) {
+			if _, err := pr.sql.ExecContext(limited(t), "INSERT INTO tasks_ticks VALUES ('test.gone', ?, 0)", ms); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for month := time.April; month <= time.June; month++ {
+			at(month-1, 28, 0)
+			if err := pr.clean(pr.o.Clock()); err != nil {
+				t.Fatal(err)
+			}
+			if n := ticks("test.tick"); n != 1 {
+				t.Errorf("%d ticks are remembered at the end of the month", n)
+			}
+			at(month, 1, 30)
+			eventually(t, "it runs at the beginning of "+month.String(), 10*time.Second, func() bool { return len(p.tickRuns()) == int(month-time.March) })
+		}
+		if n := ticks("test.gone"); n != 1 {
+			t.Errorf("%d ticks are remembered of a schedule that is gone, want the newest", n)
+		}
+	})
+}
