@@ -70,9 +70,13 @@ func newDigest() *digest {
 	return &digest{series: make(map[string]*series), all: make(map[*metrics.Family]*histogram.Histogram), rows: make(map[*metrics.Family][]byte)}
 }
 
-// take makes the event of a collection. ready is false for the first, which has no
-// rates.
+// take makes the event of a collection. ready is false for the first, and for one that is
+// the same as before, which have no rates. now counts where the collection, which may
+// have been made for somebody else a moment before, does not say when that was.
 func (d *digest) take(now time.Time, b *metrics.Batch, st *ctl.Status) (p point, ready bool) {
+	if at := b.Time(); !at.IsZero() {
+		now = at
+	}
 	d.since = 0
 	if !d.at.IsZero() {
 		d.since = now.Sub(d.at)

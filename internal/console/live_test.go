@@ -195,6 +195,30 @@ func TestRatesAndQuantiles(t *testing.T) {
 	}
 }
 
+// Prometheus has asked 90 ms before every other tick, and the collection was its: rates
+// were wrong by as much.
+func TestRatesAreOfWhenItWasCounted(t *testing.T) {
+	d := newDigest()
+	began := time.UnixMilli(1_000_000)
+	for i := range 6 {
+		now := began.Add(time.Duration(i) * time.Second)
+		counted := now.Add(-time.Duration(i%2) * 90 * time.Millisecond)
+		var b metrics.Batch
+		b.SetTime(counted)
+		b.Set(metrics.Calls, float64(counted.Sub(began).Milliseconds()), "sum", metrics.OK) // 1000 a second
+		p, ready := d.take(now, &b, &ctl.Status{})
+		if ready != (i > 0) || ready && math.Round(p[1]) != 1000 || p[0] != float64(counted.UnixMilli()) {
+			t.Errorf("tick %d: %v calls a second, of 1000, at %v", i, p[1], p[0])
+		}
+	}
+	var same metrics.Batch // the collection before once more: nothing is known about the time since
+	same.SetTime(d.at)
+	same.Set(metrics.Calls, 9999, "sum", metrics.OK)
+	if p, ready := d.take(began.Add(time.Hour), &same, &ctl.Status{}); ready || !math.IsNaN(p[1]) {
+		t.Errorf("a rate of no time: %v", p)
+	}
+}
+
 func TestTheLastWarningsAreKept(t *testing.T) {
 	core, written := observer.New(zapcore.InfoLevel)
 	w := new(Warnings)

@@ -32,6 +32,7 @@ type Batch struct {
 	histograms []histogram.Histogram
 	exemplars  []Exemplars
 	problem    error
+	at         time.Time
 }
 
 // sample says where in the batch its parts are: they may move while it grows.
@@ -56,6 +57,7 @@ type Sample struct {
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
 	b.samples, b.labels, b.histograms, b.exemplars, b.problem = b.samples[:0], b.labels[:0], b.histograms[:0], b.exemplars[:0], nil
+	b.at = time.Time{}
 }
 
 // Set adds a counter's or gauge's value.
@@ -109,6 +111,13 @@ func (b *Batch) wrong(f *Family, what string) {
 // Problem is the first sample that was refused, nil if none was.
 func (b *Batch) Problem() error { return b.problem }
 
+// Time is when it was counted, which may be before it was asked for (Share); zero: nobody
+// has said.
+func (b *Batch) Time() time.Time { return b.at }
+
+// SetTime says when it was counted.
+func (b *Batch) SetTime(at time.Time) { b.at = at }
+
 // Len is how many samples there are.
 func (b *Batch) Len() int { return len(b.samples) }
 
@@ -132,7 +141,7 @@ func (b *Batch) copyTo(into *Batch) {
 	into.labels = append(into.labels, b.labels...)
 	into.histograms = append(into.histograms, b.histograms...)
 	into.exemplars = append(into.exemplars, b.exemplars...)
-	into.problem = b.problem
+	into.problem, into.at = b.problem, b.at
 }
 
 // String names the samples with their labels, for logs and tests.

@@ -62,6 +62,7 @@ func (s *share) run(ctx context.Context) {
 		next = new(Batch)
 	}
 	next.Reset()
+	next.SetTime(time.Now())
 	s.collect(ctx, next)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,6 +27,7 @@ func TestShareCollectsOnce(t *testing.T) {
 		asking.Go(func() { shared(context.Background(), &batches[i]) })
 	}
 	<-begun
+	counted := time.Now()
 	close(hold)
 	asking.Wait()
 	var late Batch
@@ -38,6 +39,9 @@ func TestShareCollectsOnce(t *testing.T) {
 	for i, b := range append(slices.Clone(batches), late) {
 		if b.Len() != 2 || b.At(0).Value != 1 || b.At(1).Labels[0] != "a" {
 			t.Errorf("batch %d: %d samples", i, b.Len())
+		}
+		if at := b.Time(); !at.Equal(late.Time()) || at.IsZero() || at.After(counted) {
+			t.Errorf("batch %d is of %v, and was counted before %v", i, at, counted)
 		}
 	}
 	batches[0].At(1).Labels[0] = "changed"
