@@ -26,61 +26,64 @@ const (
 const afterNames = "\U0010FFFF"
 
 // clean deletes what has ended and was kept for long enough, and what is remembered of
-// keys and ticks for no longer.
-func (t *Tasks) clean(now time.Time) error {
+// keys and ticks for no longer: one step of each, because others wait for the reconciler.
+// more tells that there may be more.
+func (t *Tasks) clean(now time.Time) (more bool, err error) {
 	ms := now.UnixMilli()
 	for _, state := range []State{Done, Archived, Revoked} {
-		if err := t.deleteOver(selectEnded, []any{int64(state), ms}, deleteEnded, ms); err != nil {
-			return err
+		some, err := t.deleteOver(selectEnded, []any{int64(state), ms}, deleteEnded, ms)
+		if err != nil {
+			return false, err
 		}
+		more = more || some
 	}
-	if err := t.deleteOver(selectKeys, []any{ms}, deleteKeys, ms); err != nil {
-		return err
+	some, err := t.deleteOver(selectKeys, []any{ms}, deleteKeys, ms)
+	if err != nil {
+		return false, err
 	}
-	return t.cleanTicks(now.Add(-max(keepTicks, 2*t.o.CatchUp)).UnixMilli())
+	ticks, err := t.cleanTicks(now.Add(-max(keepTicks, 2*t.o.CatchUp)).UnixMilli())
+	return more || some || ticks, err
 }
 
 // cleanTicks deletes ticks until before, also of schedules that are not there any more.
-func (t *Tasks) cleanTicks(before int64) error {
+func (t *Tasks) cleanTicks(before int64) (more bool, err error) {
 	name := afterNames
 	for {
 		found, err := t.o.SQL.FetchOneContext(t.ctx, selectNewestTick, name)
 		if err != nil || found.None() {
-			return err
+			return more, err
 		}
 		var newest int64
 		if err := found.Scan(&name, &newest); err != nil {
-			return err
+			return false, err
 		}
-		if err := t.deleteOver(selectOldTicks, []any{name, min(before, newest-1)}, deleteTicks, name); err != nil {
-			return err
+		some, err := t.deleteOver(selectOldTicks, []any{name, min(before, newest-1)}, deleteTicks, name)
+		if err != nil {
+			return false, err
 		}
+		more = more || some
 	}
 }
 
-// deleteOver deletes the rows whose keys find finds, at most maxBatch in one transaction,
-// until it finds no more. only is what deletes takes before the keys.
-func (t *Tasks) deleteOver(find string, args []any, deletes string, only any) error {
-	for {
-		rows, err := t.o.SQL.FetchAllContext(t.ctx, find, args...)
-		if err != nil {
-			return err
-		}
-		for some := range slices.Chunk(rows, maxBatch) {
-			keys := make([]any, 1+len(some), 1+4*len(some))
-			keys[0] = only
-			for i, row := range some {
-				if err := row.Scan(&keys[1+i]); err != nil {
-					return err
-				}
-			}
-			text, size := marks(len(some))
-			if _, err := t.o.SQL.ExecContext(t.ctx, deletes+text+`)`, fill(keys, 1, size)...); err != nil {
-				return err
+// deleteOver deletes the rows whose keys find finds, at most maxBatch in one transaction.
+// only is what deletes takes before the keys.
+func (t *Tasks) deleteOver(find string, args []any, deletes string, only any) (more bool, err error) {
+	rows, err := t.o.SQL.FetchAllContext(t.ctx, find, args...)
+	if err != nil {
+		return false, err
+	}
+	for some := range slices.Chunk(rows, maxBatch) {
+		keys := make([]any, 1+len(some), 1+4*len(some))
+		keys[0] = only
+		for i, row := range some {
+			if err := row.Scan(&keys[1+i]); err != nil {
+				return false, err
 			}
 		}
-		if len(rows) < lookStep {
-			return nil
+		text, size := marks(len(some))
+		if _, err := t.o.SQL.ExecContext(t.ctx, deletes+text+`)`, fill(keys, 1, size)...); err != nil {
+			return false, err
 		}
 	}
+	return len(rows) == lookStep, nil
 }

@@ -14,6 +14,7 @@ import (
 
 const (
 	reconcileEvery = 2 * time.Second
+	cleanEvery     = 10 * time.Second
 	lookStep       = 500 // rows of one step
 	maxLooks       = 20  // steps at once
 	maxIdleLooks   = 4   // of those, steps in which everything stands in a queue
@@ -45,11 +46,14 @@ func (t *Tasks) reconcile() {
 	every := time.NewTicker(reconcileEvery)
 	defer every.Stop()
 	for {
-		if err := t.reconcileOnce(&state); err != nil {
-			state.notBefore = t.o.Clock().Add(t.o.Lease) // those who live renew their leases first
+		more, err := t.reconcileOnce(&state)
+		if err != nil {
 			t.o.Log.Debug("tasks are looked after later", zap.Error(err))
 		}
 		t.looks.Add(1)
+		if more && t.ctx.Err() == nil {
+			continue
+		}
 		select {
 		case <-every.C:
 		case <-t.nudge:
@@ -64,32 +68,31 @@ type reconciler struct {
 	epoch     string    // of the Redis that has everything
 	notBefore time.Time // nobody is taken for dead before
 	cleaned   time.Time // when ended rows were last looked for
+	unclean   bool      // there were more
 	recovered time.Time // when ephemeral tasks of dead workers were
 }
 
-func (t *Tasks) reconcileOnce(s *reconciler) error {
+// reconcileOnce looks once. more tells that the next look is to be at once.
+func (t *Tasks) reconcileOnce(s *reconciler) (more bool, err error) {
 	now := t.o.Clock()
 	redisErr := t.checkEpoch(s)
-	if now.After(s.notBefore) {
-		if err := t.takeOverDead(now); err != nil {
-			return err
-		}
+	if err := t.takeOverDead(now, now.After(s.notBefore)); err != nil {
+		s.notBefore = t.o.Clock().Add(t.o.Lease) // those who live renew their leases first
+		return false, err
 	}
 	if redisErr == nil {
 		redisErr = t.recoverLost(s, now)
 	}
-	if redisErr == nil {
+	if redisErr == nil { // Redis has a health of its own
 		if err := t.handAgain(s, now); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if now.Sub(s.cleaned) > 10*time.Second || now.Before(s.cleaned) {
+	if s.unclean || now.Sub(s.cleaned) > cleanEvery || now.Before(s.cleaned) {
 		s.cleaned = now
-		if err := t.clean(now); err != nil {
-			return err
-		}
+		s.unclean, err = t.clean(now)
 	}
-	return nil // Redis has a health of its own
+	return s.unclean, err
 }
 
 // checkEpoch hands everything over anew if Redis is not the one that had it.
@@ -248,10 +251,11 @@ func (t *Tasks) lookLater(list []delivery, now, next int64) error {
 	return nil
 }
 
-// takeOverDead makes the rows of workers wait again who have not renewed their leases.
-func (t *Tasks) takeOverDead(now time.Time) error {
+// takeOverDead makes the rows of workers wait again who have not renewed their leases, or
+// only finds out whether SQL answers.
+func (t *Tasks) takeOverDead(now time.Time, really bool) error {
 	rows, err := t.o.SQL.FetchAllContext(t.ctx, selectDead, now.Add(-t.o.Lease/3).UnixMilli())
-	if err != nil {
+	if err != nil || !really {
 		return err
 	}
 	for _, found := range rows {

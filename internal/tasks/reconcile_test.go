@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -85,4 +86,109 @@ func TestTasksAppliedWhileRedisIsAwayBeginSoonAfter(t *testing.T) {
 	begun := time.Now()
 	eventually(t, "all run", 20*time.Second, func() bool { return pr.Counters().Done == 41 })
 	t.Logf("all had run %v after redis was back", time.Since(begun))
+}
+
+// dies makes a task look as if a worker that is dead had taken it long ago.
+func (pr *process) dies(id ID) {
+	pr.place.t.Helper()
+	if _, err := pr.sql.ExecContext(limited(pr.place.t), "UPDATE tasks SET state = 1, claim = 77, attempts = attempts + 1, look_ms = 1 WHERE id = ?", string(id)); err != nil {
+		pr.place.t.Fatal(err)
+	}
+}
+
+func (pr *process) state(id ID) State {
+	pr.place.t.Helper()
+	info, err := pr.Show(limited(pr.place.t), id)
+	if err != nil {
+		pr.place.t.Fatal(err)
+	}
+	return info.state
+}
+
+// Whatever goes wrong when what has ended is deleted: who has died is found all the same.
+func TestDeadWorkersAreFoundThoughNothingCanBeCleaned(t *testing.T) {
+	t.Parallel()
+	p := onEmbedded(t)
+	c := new(clock)
+	pr := p.begin(0, func(o *Options) { o.Clock = c.now })
+	task := must(pr, of(pr, "test.double", "x"), In(time.Hour))
+	if _, err := pr.sql.ExecContext(limited(t), "DROP TABLE tasks_keys"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c.jump(11 * time.Second) // it is time to clean
+		pr.look()
+	}
+	pr.dies(task.ID)
+	pr.look()
+	if s := pr.state(task.ID); s != Waiting {
+		t.Errorf("the task of a dead worker is %v", s)
+	}
+}
+
+// As long as SQL is away nobody can renew a lease: who lives is given the time to.
+func TestNobodyIsTakenForDeadAtOnceWhenSQLIsBack(t *testing.T) {
+	t.Parallel()
+	server := storetest.MariaDB(t)
+	link := storetest.Proxy(t, server.Addr)
+	p := onServers(t, server, storetest.Redis(t))
+	direct := p.begin(0, func(o *Options) { o.Lease = time.Hour }) // it takes nobody for dead
+	p.dsn = server.At(link.Addr)
+	c := new(clock)
+	pr := p.begin(0, func(o *Options) { o.Clock = c.now })
+	task := must(direct, of(direct, "test.double", "x"), In(time.Hour))
+	link.Refuse(true)
+	link.Cut()
+	pr.look()
+	c.jump(defaultLease - 2*time.Second)
+	pr.look()
+	link.Refuse(false)
+	direct.dies(task.ID)
+	eventually(t, "SQL is back", 20*time.Second, func() bool {
+		_, err := pr.Show(limited(t), task.ID)
+		return err == nil
+	})
+	c.jump(4 * time.Second) // a lease has passed since SQL went
+	pr.look()
+	if s := direct.state(task.ID); s != Running {
+		t.Errorf("it is %v", s)
+	}
+	c.jump(defaultLease)
+	pr.look()
+	if s := direct.state(task.ID); s != Waiting {
+		t.Errorf("a lease later it is %v", s)
+	}
+}
+
+// Cleaning goes in steps, between which dead workers are looked for; but as long as there
+// is something to be cleaned nobody rests.
+func TestCleaningManyHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	p := onEmbedded(t)
+	c := new(clock)
+	pr := p.begin(0, func(o *Options) { o.Clock = c.now })
+	const many = 6000
+	at := time.Now().Add(time.Hour)
+	for _, text := range []string{
+		"INSERT INTO tasks SELECT x, 'test.double', 'default', x'91a178', 2, 1, %d, 0, 1, 0, 0, 2, 1000, 60000, 0, 1, 1, x'', x'' FROM s",
+		"INSERT INTO tasks_keys SELECT 'key ' || x, x, %d FROM s",
+	} {
+		text = fmt.Sprintf("WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s WHERE x < %d) "+text, many, at.UnixMilli())
+		if _, err := pr.sql.ExecContext(limited(t), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() [2]int64 {
+		return [2]int64{p.count(pr.sql, "SELECT COUNT(*) FROM tasks"), p.count(pr.sql, "SELECT COUNT(*) FROM tasks_keys")}
+	}
+	if more, err := pr.clean(at); err != nil || !more || left() != [2]int64{many - lookStep, many - lookStep} {
+		t.Errorf("after one step %d are left, more %v: %v", left(), more, err)
+	}
+	c.jump(2 * time.Hour)
+	looks := pr.looks.Load()
+	pr.look()
+	eventually(t, "all is cleaned, without a rest", 10*time.Second, func() bool { return left() == [2]int64{} })
+	if n := pr.looks.Load() - looks; n < many/lookStep-1 {
+		t.Errorf("in %d looks", n)
+	}
 }

@@ -128,7 +128,7 @@ func TestScheduleRunsHoweverFarApartItsTicksAre(t *testing.T) {
 		}
 		for month := time.April; month <= time.June; month++ {
 			at(month-1, 28, 0)
-			if err := pr.clean(pr.o.Clock()); err != nil {
+			if _, err := pr.clean(pr.o.Clock()); err != nil {
 				t.Fatal(err)
 			}
 			if n := ticks("test.tick"); n != 1 {
