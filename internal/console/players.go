@@ -217,11 +217,8 @@ func (c *Console) message(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// The bounds of a trace.
-const (
-	maxTrace    = time.Hour
-	traceBuffer = 512 // messages that wait to be sent; more are counted and left out
-)
+// traceBuffer is how many messages wait to be sent; more are counted and left out.
+const traceBuffer = 512
 
 // traced has its body as text: numbers of scripts have 53 bits.
 type traced struct {
@@ -243,37 +240,22 @@ func (c *Console) trace(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer trace.Stop()
 	who, out := sessionOf(r), begin(w)
-	over, look := time.NewTimer(maxTrace), time.NewTicker(liveEvery)
-	defer over.Stop()
-	defer look.Stop()
 	if out.raw("begun", []byte("{}")) != nil {
+		trace.Stop()
 		return
 	}
-	last := ctl.Traced{}
-	for last.End == "" {
-		select {
-		case m := <-trace.Messages:
-			last.Messages++
-			one := ctl.TracedOf(m)
-			if out.send("message", traced{one, string(one.Body)}) != nil {
-				return
-			}
-		case <-look.C: // a comment shows if the browser is there still
+	last, ok := trace.Follow(r.Context(), ctl.Follow{
+		For: ctl.MaxTrace, Ending: c.ending, Every: liveEvery,
+		Show: func(one ctl.Traced) error { return out.send("message", traced{one, string(one.Body)}) },
+		Beat: func(dropped int) (string, error) { // shows if the browser is there still
 			if !c.stays(r, who) {
-				last.End = "signed out"
-			} else if out.send("beat", trace.Dropped()) != nil {
-				return
+				return "signed out", nil
 			}
-		case <-over.C:
-			last.End = "an hour is over"
-		case <-c.ending:
-			last.End = "the daemon ends"
-		case <-r.Context().Done():
-			return
-		}
+			return "", out.send("beat", dropped)
+		},
+	})
+	if ok {
+		_ = out.send("end", last) // the browser may be gone
 	}
-	last.At, last.Dropped = time.Now(), trace.Dropped()
-	_ = out.send("end", last) // the browser may be gone
 }

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,9 +18,9 @@ import (
 	"gameserverd/wire"
 )
 
-// The bounds of a trace.
+// The bounds of a trace. MaxTrace is also that of a page.
 const (
-	maxTrace    = time.Hour
+	MaxTrace    = time.Hour
 	traceBuffer = 1024 // messages that wait to be written; more are counted and left out
 )
 
@@ -49,8 +50,8 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ms, err := strconv.ParseInt(q.Get("for_ms"), 10, 64)
-	if err != nil || ms < 1 || ms > maxTrace.Milliseconds() {
-		fail(w, http.StatusBadRequest, &Error{invalid, fmt.Sprintf("for_ms must be from 1 to %d", maxTrace.Milliseconds())})
+	if err != nil || ms < 1 || ms > MaxTrace.Milliseconds() {
+		fail(w, http.StatusBadRequest, &Error{invalid, fmt.Sprintf("for_ms must be from 1 to %d", MaxTrace.Milliseconds())})
 		return
 	}
 	trace, err := s.daemon.Buffer(uid, traceBuffer)
@@ -58,36 +59,14 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 		failed(w, err)
 		return
 	}
-	defer trace.Stop()
 	s.did(r, "trace", zap.Uint64("uid", uid), zap.Duration("lasts", time.Duration(ms)*time.Millisecond))
 	out := s.begin(w)
-	over := time.NewTimer(time.Duration(ms) * time.Millisecond)
-	defer over.Stop()
-	last := Traced{}
-	for last.End == "" {
-		select {
-		case m := <-trace.Messages:
-			last.Messages++
-			if out.line(TracedOf(m)) != nil {
-				return
-			}
-		case <-over.C:
-			last.End = "the time is over"
-		case <-s.ending:
-			last.End = "the daemon ends"
-		case <-r.Context().Done():
-			return
-		}
+	last, ok := trace.Follow(r.Context(), Follow{
+		For: time.Duration(ms) * time.Millisecond, Ending: s.ending, Show: func(t Traced) error { return out.line(t) },
+	})
+	if ok {
+		_ = out.line(last) // the client may be gone
 	}
-	trace.Stop()
-	for range len(trace.Messages) { // what came before
-		last.Messages++
-		if out.line(TracedOf(<-trace.Messages)) != nil {
-			return
-		}
-	}
-	last.At, last.Dropped = time.Now(), trace.Dropped()
-	_ = out.line(last) // the client may be gone
 }
 
 // Trace is a trace that runs. Any goroutine.
@@ -116,6 +95,65 @@ func (d Daemon) Buffer(uid uint64, room int) (Trace, error) {
 		return Trace{}, err
 	}
 	return Trace{messages, sync.OnceFunc(stop), dropped}, nil
+}
+
+// Follow is how a trace is shown to somebody.
+type Follow struct {
+	For    time.Duration // how long it may last
+	Ending <-chan struct{}
+	Show   func(Traced) error // is told each message
+
+	// Beat, if there is one, is asked each Every, and told how many messages had no room;
+	// why not "" ends the trace at once.
+	Every time.Duration
+	Beat  func(dropped int) (why string, err error)
+}
+
+// Follow shows the messages until the trace ends, and stops it. last is the line that
+// says why; there is none, not ok, where nobody is left to read it: ctx or a function's
+// error has ended the trace. Any goroutine.
+func (t Trace) Follow(ctx context.Context, f Follow) (last Traced, ok bool) {
+	defer t.Stop()
+	over := time.NewTimer(f.For)
+	defer over.Stop()
+	var beats <-chan time.Time
+	if f.Beat != nil {
+		every := time.NewTicker(f.Every)
+		defer every.Stop()
+		beats = every.C
+	}
+	show := func(m Message) error {
+		last.Messages++
+		return f.Show(TracedOf(m))
+	}
+	rest := true // of what came before the end is shown
+	for last.End == "" {
+		var err error
+		select {
+		case m := <-t.Messages:
+			err = show(m)
+		case <-beats:
+			last.End, err = f.Beat(t.Dropped())
+			rest = last.End == ""
+		case <-over.C:
+			last.End = "the time is over"
+		case <-f.Ending:
+			last.End = "the daemon ends"
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return last, false
+		}
+	}
+	t.Stop()
+	for n := len(t.Messages); rest && n > 0; n-- {
+		if show(<-t.Messages) != nil {
+			return last, false
+		}
+	}
+	last.At, last.Dropped = time.Now(), t.Dropped()
+	return last, true
 }
 
 // shown is what a trace shows of a value. The keys under which programs keep what
