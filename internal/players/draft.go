@@ -18,7 +18,8 @@ type Draft struct {
 	player *game.Player // as SetPlayer was given it last; nil: not changed
 	rows   []commit.Row
 	apply  []func() // makes the change visible, in order
-	err    error    // why it cannot be stored
+	told   []func(error) error
+	err    error // why it cannot be stored
 }
 
 // Now is the time of the change.
@@ -155,3 +156,18 @@ func (d *Draft) Write(rows ...commit.Row) {
 // OnCommit runs fn on the player's home loop when the change is stored, before
 // its caller is told. It must not block.
 func (d *Draft) OnCommit(fn func()) { d.apply = append(d.apply, fn) }
+
+// OnFail runs fn on the player's home loop with the error that the caller of the change
+// is about to be told, and tells what fn returns instead: the error, or one that says
+// more. The function that made the draft may have failed, or the store; if the error says
+// that it is not known whether the change is stored, what OnCommit was given may yet run.
+// It must not block.
+func (d *Draft) OnFail(fn func(error) error) { d.told = append(d.told, fn) }
+
+// fail passes err through what OnFail was given.
+func (d *Draft) fail(err error) error {
+	for _, fn := range d.told {
+		d.e.guarded("panic after a change has failed", func() { err = fn(err) })
+	}
+	return err
+}

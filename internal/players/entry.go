@@ -206,6 +206,7 @@ func (e *entry) change(o *op, fn func(*Draft) error, stored func()) {
 		return
 	}
 	d := &Draft{e: e, now: e.shard.players.o.Clock()}
+	o.draft = d
 	if err := fn(d); err != nil {
 		o.answer(err)
 		return
@@ -254,10 +255,15 @@ func (e *entry) store(o *op, d *Draft, stored func()) {
 // stored makes a change visible. It is stored, whatever one of its functions does.
 func (e *entry) stored(d *Draft) {
 	for _, apply := range d.apply {
-		_, err := guard(func() (struct{}, error) { apply(); return struct{}{}, nil })
-		if p := new(future.PanicError); errors.As(err, &p) {
-			e.shard.players.o.Log.Error("panic after a commit", zap.Uint64("uid", e.uid), zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
-		}
+		e.guarded("panic after a commit", apply)
+	}
+}
+
+// guarded runs fn; a panic of it is logged as what, and costs nothing else.
+func (e *entry) guarded(what string, fn func()) {
+	_, err := guard(func() (struct{}, error) { fn(); return struct{}{}, nil })
+	if p := new(future.PanicError); errors.As(err, &p) {
+		e.shard.players.o.Log.Error(what, zap.Uint64("uid", e.uid), zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
 	}
 }
 

@@ -455,7 +455,14 @@ func TestAnswersComeInTimeWhenSQLStalls(t *testing.T) {
 	n.login(2)
 	n.login(4)
 	server.Stall()
-	first := give(n.Players, 2, 1) // on its way
+	var heard error
+	first := Change(n.Players, 2, func(d *Draft) (int64, error) { // on its way
+		d.OnFail(func(err error) error { heard = err; return err })
+		p := d.Player()
+		p.Gold++
+		d.SetPlayer(p)
+		return p.Gold, nil
+	})
 	n.on(2, func() {})
 	second := give(n.Players, 2, 1) // waits for the first
 	login := n.Login(6)
@@ -469,6 +476,9 @@ func TestAnswersComeInTimeWhenSQLStalls(t *testing.T) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
+	if n.on(2, func() {}); wire.CodeOf(heard) != wire.Unavailable {
+		t.Errorf("OnFail of the first: %v", heard)
+	}
 	server.Resume()
 	after := must(t, give(n.Players, 2, 10)) // begins when it is known what became of the first
 	if after != 110 && after != 111 {
@@ -476,6 +486,48 @@ func TestAnswersComeInTimeWhenSQLStalls(t *testing.T) {
 	}
 	if got := n.stored(2); got != after || n.state(2).Player.Gold != after {
 		t.Errorf("SQL has %d, memory %d, a client was told %d", got, n.state(2).Player.Gold, after)
+	}
+}
+
+// Whatever a change fails by, its draft hears it before the caller, and may say more.
+func TestOnFailHearsWhatTheCallerIsToldAndSaysMore(t *testing.T) {
+	n := newNode(t, sqliteStore(t))
+	n.login(2)
+	n.login(4)
+	more := errors.New("more")
+	for _, c := range []struct {
+		what string
+		fn   func(d *Draft) (int, error)
+		want error
+	}{
+		{"the function fails", func(*Draft) (int, error) { return 0, errNotKnown() }, errNotKnown()},
+		{"the function panics", func(*Draft) (int, error) { panic("on purpose") }, &future.PanicError{Value: "on purpose"}},
+		{"the store has it already", func(d *Draft) (int, error) {
+			d.Write(commit.Row{Op: commit.Insert, Table: names, Values: []any{"taken", int64(9)}})
+			return 0, nil
+		}, commit.ErrDuplicate},
+		{"a row that cannot be", func(d *Draft) (int, error) { d.Write(commit.Row{Table: names}); return 0, nil }, errors.New("commit: table names: 0 values for 2 columns")},
+		{"nothing fails", func(*Draft) (int, error) { return 0, nil }, nil},
+		{"nothing fails, and it writes", func(d *Draft) (int, error) { d.SetPlayer(d.Player()); return 0, nil }, nil},
+	} {
+		if c.what == "the store has it already" {
+			must(t, Change(n.Players, 4, func(d *Draft) (int, error) { d.Rename("taken"); return 0, nil }))
+		}
+		var heard []error
+		_, err := result(t, Change(n.Players, 2, func(d *Draft) (int, error) {
+			d.OnFail(func(error) error { panic("costs nothing else") })
+			d.OnFail(func(err error) error { heard = append(heard, err); return more })
+			return c.fn(d)
+		}))
+		if c.want == nil {
+			if err != nil || len(heard) != 0 {
+				t.Errorf("%s: %v, heard %v", c.what, err, heard)
+			}
+			continue
+		}
+		if len(heard) != 1 || !errors.Is(heard[0], c.want) && heard[0].Error() != c.want.Error() || err != more {
+			t.Errorf("%s: %v, heard %v, want %v", c.what, err, heard, c.want)
+		}
 	}
 }
 

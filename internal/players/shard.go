@@ -39,6 +39,7 @@ type op struct {
 	deadline time.Time
 	answered bool
 	fail     func(error)    // tells the caller
+	draft    *Draft         // of a change that has begun: it hears first what its caller is told
 	begin    func(*entry)   // starts it when its turn has come; nil for looks
 	look     func(*State)   // runs it; looks only
 	under    *commit.Change // what is on its way to SQL for it
@@ -47,17 +48,22 @@ type op struct {
 
 // answer fails o, once.
 func (o *op) answer(err error) {
-	if !o.answered {
-		o.end()
-		o.fail(err)
+	if o.answered {
+		return
 	}
+	d := o.draft
+	o.end()
+	if d != nil {
+		err = d.fail(err)
+	}
+	o.fail(err)
 }
 
 // end says that o is answered. It may stay where it waits for as long as the
 // store does not answer, and what its caller has given it must not stay with it.
 func (o *op) end() {
 	o.answered = true
-	o.begin, o.look = nil, nil
+	o.begin, o.look, o.draft = nil, nil, nil
 }
 
 // wait makes o be answered by its deadline.
