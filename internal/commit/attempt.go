@@ -90,10 +90,10 @@ func (r *runner) notWritten(ctx context.Context, claimed []*Change, oneByOne boo
 	case store.IsDuplicate(err):
 		r.rollback(ctx)
 		r.unclaim(claimed)
-		if len(claimed) > 1 && !oneByOne {
+		if !oneByOne && (len(claimed) > 1 || claimed[0].replaces()) {
 			return alone, nil
 		}
-		return bad, ErrDuplicate
+		return bad, err
 	}
 	r.rollback(ctx)
 	r.unclaim(claimed)

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrLostRace: another process has taken the player over since Version was read. Nothing of the change is stored.
 	ErrLostRace = errors.New("commit: another process has the player now")
-	// ErrDuplicate: a row to be inserted is there already. Nothing of the change is stored.
+	// ErrDuplicate: a row to be inserted is there already. Nothing of the change is stored. DuplicateIn tells of which table.
 	ErrDuplicate = errors.New("commit: a row to be inserted is there already")
 	// ErrAbandoned: Abandon was called. Nothing of the change is stored.
 	ErrAbandoned = errors.New("commit: abandoned")
@@ -20,6 +20,24 @@ var (
 	// ErrUnknown: the Group was closed while the store did not tell whether it has the change. It is stored whole or not at all.
 	ErrUnknown = errors.New("commit: closed before it was known whether the change is stored")
 )
+
+// duplicateError is an ErrDuplicate that knows the table.
+type duplicateError struct {
+	table *Table
+	cause error // the store's
+}
+
+func (e *duplicateError) Error() string {
+	return "commit: a row to be inserted into " + e.table.name + " is there already"
+}
+func (e *duplicateError) Is(target error) bool { return target == ErrDuplicate }
+func (e *duplicateError) Unwrap() error        { return e.cause }
+
+// DuplicateIn tells whether err is an ErrDuplicate because of a row of t. Any goroutine.
+func DuplicateIn(err error, t *Table) bool {
+	var d *duplicateError
+	return errors.As(err, &d) && d.table == t
+}
 
 // Fence says what the row of a change's player must be like.
 type Fence uint8

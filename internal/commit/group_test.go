@@ -352,3 +352,51 @@ func TestStaleWritersAreForgotten(t *testing.T) {
 		expect(t, db, "2", "SELECT COUNT(*) FROM writers WHERE writer IN (?, ?)", g.Writer(), other.Writer())
 	})
 }
+
+// A row that is over makes room for one of the same key, in the same transaction, and only then.
+func TestInsertTakesThePlaceOfARowThatIsOver(t *testing.T) {
+	t.Parallel()
+	storetest.Stores(t, func(t *testing.T, s storetest.Store) {
+		db := migrated(t, s.Driver, s.DSN)
+		f := &faults{}
+		g := group(t, commit.Options{DB: db, Timeout: deadline}, f)
+		key := func(name string, now, until int64) commit.Row {
+			return commit.Row{Op: commit.Insert, Table: keys, Values: []any{name, int64(1), until}, Now: now}
+		}
+		expectUntil := func(want string) {
+			t.Helper()
+			expect(t, db, want, "SELECT unique_key, until_ms FROM tasks_keys ORDER BY unique_key")
+		}
+		one := func(rows ...commit.Row) *commit.Change { return &commit.Change{Rows: rows} }
+		submit(t, g, one(key("a", 0, 100), letter(1, 1, "daily"))).stored()
+		f.heard()
+		submit(t, g, one(key("b", 50, 100))).stored()
+		if calls := strings.Join(f.heard(), " "); strings.Contains(calls, "DELETE") || strings.Contains(calls, "SAVEPOINT") {
+			t.Errorf("nothing was in the way: %s", calls)
+		}
+		early := submit(t, g, one(key("a", 99, 200)))
+		if early.fails(commit.ErrDuplicate); !commit.DuplicateIn(early.wait().Err, keys) || commit.DuplicateIn(early.wait().Err, mail) {
+			t.Errorf("it is not said what is there: %v", early.wait().Err)
+		}
+		submit(t, g, one(key("a", 0, 200))).fails(commit.ErrDuplicate)
+		submit(t, g, one(key("a", 100, 200))).stored()
+		expectUntil("a,200;b,100")
+		other := submit(t, g, one(key("a", 300, 400), letter(1, 2, "daily")))
+		if other.fails(commit.ErrDuplicate); !commit.DuplicateIn(other.wait().Err, mail) {
+			t.Errorf("it is not said what is there: %v", other.wait().Err)
+		}
+		expectUntil("a,200;b,100") // nothing of it is left
+		// In one batch: one that is over, one that is not, and one for which it makes no difference.
+		met, free := make(chan struct{}), make(chan struct{})
+		f.next("COMMIT", hold(met, free))
+		first := submit(t, g, one(save(9, "x", nil, 1)))
+		<-met
+		over, not, third := submit(t, g, one(key("a", 200, 500))), submit(t, g, one(key("b", 99, 500))), submit(t, g, one(save(5, "s", nil, 1)))
+		close(free)
+		first.stored()
+		over.stored()
+		not.fails(commit.ErrDuplicate)
+		third.stored()
+		expectUntil("a,500;b,100")
+	})
+}

@@ -163,10 +163,10 @@ func (w *world) expected(s *step) func(commit.Outcome) bool {
 		return func(o commit.Outcome) bool { return o.Err != nil && o.Err != commit.ErrLostRace }
 	case s.bad:
 		return func(o commit.Outcome) bool {
-			return o.Err != nil && o.Err != commit.ErrLostRace && o.Err != commit.ErrDuplicate
+			return o.Err != nil && o.Err != commit.ErrLostRace && !errors.Is(o.Err, commit.ErrDuplicate)
 		}
 	case duplicate:
-		return func(o commit.Outcome) bool { return o.Err == commit.ErrDuplicate }
+		return func(o commit.Outcome) bool { return errors.Is(o.Err, commit.ErrDuplicate) }
 	}
 	return func(o commit.Outcome) bool {
 		return o.Err == nil && !o.Missing && (s.c.Fence == commit.Take) == (o.Version == w.version[s.c.UID]+1)

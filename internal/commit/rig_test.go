@@ -29,6 +29,7 @@ var (
 	mail    = commit.NewTable("mail", []string{"uid", "id"}, "source", "title", "gold", "items", "sent_ms", "expires_ms")
 	claims  = commit.NewTable("claims", []string{"uid", "id"}, "claimed_ms")
 	names   = commit.NewTable("names", []string{"name_key"}, "uid")
+	keys    = commit.NewTable("tasks_keys", []string{"unique_key"}, "id", "until_ms").Expiring("until_ms")
 	ranks   = commit.NewTable("ranks", []string{"uid", "board"}, "score", "came")
 )
 

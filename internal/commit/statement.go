@@ -56,6 +56,7 @@ const (
 	deleteRows
 	fenceRows
 	takeRows
+	overRows
 )
 
 func newDialect(driver store.Driver, batchRows int) *dialect {
@@ -135,6 +136,8 @@ func (d *dialect) statement(k kind, t *Table, rows int) *statement {
 			s.text = d.fence(rows)
 		case takeRows:
 			s.text = d.take(rows)
+		case overRows:
+			s.text = d.deleteOver(t)
 		}
 		d.kept[key] = s
 	}
@@ -179,6 +182,11 @@ func (d *dialect) delete(t *Table, rows int) string {
 	}
 	one := "(" + strings.Join(t.key, " = ? AND ") + " = ?)"
 	return "DELETE FROM " + t.name + " WHERE " + strings.Repeat(one+" OR ", rows-1) + one
+}
+
+// Purpose: remove one row of a table that is Expiring, if it is over. Index: primary key. Returns nothing.
+func (d *dialect) deleteOver(t *Table) string {
+	return "DELETE FROM " + t.name + " WHERE " + strings.Join(t.key, " = ? AND ") + " = ? AND " + t.over + " <= ?"
 }
 
 // Purpose: the versions of players, which stay as they are until this transaction ends. Index: primary key. Returns uid, version of

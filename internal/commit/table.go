@@ -13,6 +13,7 @@ type Table struct {
 	key     []string
 	columns []string // beside the key
 	all     []string // key, then columns
+	over    string   // the column of Expiring; "": rows stay
 }
 
 // NewTable describes a table: its primary key and the columns beside it, each in the order in which Row.Values has them. Every column
@@ -34,6 +35,16 @@ func NewTable(name string, key []string, columns ...string) *Table {
 			panic(fmt.Sprintf("commit: table %q: %q is not an identifier of a-z, 0-9 and _, or is there twice", name, id))
 		}
 	}
+	return t
+}
+
+// Expiring says that a row is as good as gone when the named column, an integer, is at most the Now of an Insert of the same key: the
+// Insert takes its place. It returns t. It is called while a package is initialised, and panics if there is no such column.
+func (t *Table) Expiring(column string) *Table {
+	if !slices.Contains(t.columns, column) {
+		panic(fmt.Sprintf("commit: table %q has no column %q", t.name, column))
+	}
+	t.over = column
 	return t
 }
 
@@ -68,7 +79,11 @@ type Row struct {
 	Op     Op
 	Table  *Table
 	Values []any
+	Now    int64 // of an Insert into a table that is Expiring; 0: every row that is there is in the way
 }
+
+// replaces tells whether the row may take the place of one that is over.
+func (r *Row) replaces() bool { return r.Op == Insert && r.Now != 0 && r.Table.over != "" }
 
 // check tells what is wrong with a row, or its size.
 func (r *Row) check() (size int, err error) {
@@ -111,6 +126,6 @@ func (r *Row) size() int {
 
 // What a row and a value take beside their bytes: a slice header with its Row, an interface with what it points to.
 const (
-	rowOverhead   = 48
+	rowOverhead   = 56
 	valueOverhead = 24
 )

@@ -43,23 +43,61 @@ func (c *Change) inserts() bool {
 	return false
 }
 
-// writeAlone writes one change so that it can be undone.
+// replaces tells whether a row of c may take the place of one that is over.
+func (c *Change) replaces() bool {
+	for i := range c.Rows {
+		if c.Rows[i].replaces() {
+			return true
+		}
+	}
+	return false
+}
+
+// writeAlone writes one change so that it can be undone. What is over is looked for only when something was in the way: seldom.
 func (r *runner) writeAlone(ctx context.Context, c *Change) error {
 	if err := r.session.Exec(ctx, savepoint); err != nil {
 		return err
 	}
-	var w work
-	w.add(c)
-	err := r.writeAll(ctx, &w)
+	err := r.writeOne(ctx, c)
+	if store.IsDuplicate(err) && c.replaces() {
+		if err := r.session.Exec(ctx, rollbackTo); err != nil {
+			return err
+		}
+		if err := r.deleteOver(ctx, c); err != nil {
+			return err
+		}
+		err = r.writeOne(ctx, c)
+	}
 	if store.IsDuplicate(err) {
 		// The row that is there may be one of this transaction, so this is known only when it commits, as a success is.
-		c.outcome = Outcome{Err: ErrDuplicate}
+		c.outcome = Outcome{Err: err}
 		return r.session.Exec(ctx, rollbackTo)
 	}
 	if err != nil {
 		return err
 	}
 	return r.session.Exec(ctx, release)
+}
+
+func (r *runner) writeOne(ctx context.Context, c *Change) error {
+	var w work
+	w.add(c)
+	return r.writeAll(ctx, &w)
+}
+
+// deleteOver removes what the rows of c may take the place of.
+func (r *runner) deleteOver(ctx context.Context, c *Change) error {
+	for i := range c.Rows {
+		row := &c.Rows[i]
+		if !row.replaces() {
+			continue
+		}
+		r.args = append(append(r.args[:0], row.Values[:len(row.Table.key)]...), row.Now)
+		if err := r.session.Exec(ctx, r.dialect.statement(overRows, row.Table, 1), r.args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // work is what changes write, by statement.
@@ -124,6 +162,9 @@ func (r *runner) writeRows(ctx context.Context, k kind, set rowset) error {
 		}
 		r.args = args
 		if err := r.session.Exec(ctx, r.dialect.statement(k, set.table, n), args...); err != nil {
+			if store.IsDuplicate(err) {
+				err = &duplicateError{set.table, err}
+			}
 			return err
 		}
 		rows = rows[n:]
