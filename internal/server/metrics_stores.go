@@ -14,10 +14,16 @@ func (s *Server) addStores(b *metrics.Batch) {
 	for _, of := range []struct {
 		name   string
 		health *store.Health
+		first  *firstWord
 		stats  store.Stats
-	}{{"sql", s.stores.sqlUp, s.stores.sql.Stats()}, {"redis", s.stores.redisUp, s.stores.redis.Stats()}} {
-		up, _, _ := of.health.State()
-		b.Set(metrics.StoreUp, yes(up && s.stores.answered.Load()), of.name)
+	}{
+		{"sql", s.stores.sqlUp, &s.stores.atStart.sql, s.stores.sql.Stats()},
+		{"redis", s.stores.redisUp, &s.stores.atStart.redis, s.stores.redis.Stats()},
+	} {
+		if of.first.asked.Load() { // else nobody knows, and it is not away
+			up, _, _ := of.health.State()
+			b.Set(metrics.StoreUp, yes(up && of.first.answered.Load()), of.name)
+		}
 		b.Histogram(metrics.StoreTime, &of.stats.Time, nil, of.name)
 		for _, code := range slices.Sorted(maps.Keys(of.stats.Errors)) {
 			b.Set(metrics.StoreErrors, float64(of.stats.Errors[code]), of.name, string(code))

@@ -289,6 +289,19 @@ func TestAnEndIsInOneFamily(t *testing.T) {
 	}
 }
 
+// TestAStoreThatWasNotAskedIsNotAway: while the daemon waits for its database it has not
+// asked Redis, and says nothing of it.
+func TestAStoreThatWasNotAskedIsNotAway(t *testing.T) {
+	cfg := measured(t)
+	cfg.Store.SQL.Driver, cfg.Store.SQL.DSN = "mysql", "root@tcp(127.0.0.1:1)/x"
+	s := start(t, cfg, nil, "waiting for a store", "store is unreachable")
+	var p page
+	eventually(t, "the database is missed", func() bool { p = s.scrape(); return p.sum(metrics.StoreUp, "sql") == 0 })
+	if up := p.sum(metrics.StoreUp, "redis"); up != -1 {
+		t.Errorf("store_up of redis is %v, which nobody knows", up)
+	}
+}
+
 // TestMetricsOfStrangers: ten thousand names of methods that there are not add no
 // series, and are one number.
 func TestMetricsOfStrangers(t *testing.T) {

@@ -47,7 +47,7 @@ type stores struct {
 	watching sync.WaitGroup
 	unwatch  context.CancelFunc // nil: nobody watches
 
-	answered atomic.Bool // any goroutine: both have, at the start
+	atStart struct{ sql, redis firstWord } // any goroutine
 }
 
 // openStores makes everything and connects to nothing; prepare does.
@@ -155,13 +155,12 @@ func welcome(g config.Game, now time.Time) []game.Mail {
 func (st *stores) prepare(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, st.cfg.Store.StartTimeout)
 	defer cancel()
-	if err := st.await(limited, "sql", st.sql.Ping); err != nil {
+	if err := st.await(limited, "sql", st.sql.Ping, &st.atStart.sql); err != nil {
 		return err
 	}
-	if err := st.await(limited, "redis", st.redis.Ping); err != nil {
+	if err := st.await(limited, "redis", st.redis.Ping, &st.atStart.redis); err != nil {
 		return err
 	}
-	st.answered.Store(true)
 	st.watch()
 	ctx, stop := st.giveUpWhenAway(ctx)
 	defer stop()
@@ -230,11 +229,17 @@ func (st *stores) giveUpWhenAway(ctx context.Context) (_ context.Context, stop f
 // awaitStep is how often a store that does not answer is tried at the start.
 const awaitStep = 250 * time.Millisecond
 
-// await waits until a store answers.
-func (st *stores) await(ctx context.Context, name string, ping func(context.Context) error) error {
+// firstWord is what is known of a store at the start, when one is asked after the
+// other and its Health has heard of nothing yet. Any goroutine.
+type firstWord struct{ asked, answered atomic.Bool }
+
+// await waits until a store answers, and notes in first what has come of it.
+func (st *stores) await(ctx context.Context, name string, ping func(context.Context) error, first *firstWord) error {
 	waiting := false
 	for {
 		err := ping(ctx)
+		first.answered.Store(err == nil)
+		first.asked.Store(true)
 		switch {
 		case err == nil:
 			return nil
