@@ -8,10 +8,28 @@ import (
 
 // Statements of leases, by the primary key.
 const (
-	renewSome   = `UPDATE tasks SET look_ms = ? WHERE state = 1 AND claim = ? AND id = ?`
+	renewOne    = `UPDATE tasks SET look_ms = ? WHERE state = 1 AND claim = ? AND id = ?`
 	readClaims  = `SELECT id, claim, revoked FROM tasks WHERE id IN (`
 	maxRenewals = maxBatch
 )
+
+// leaseLeft is how long a lease lasts that was asked for at a time. Unlike the rows' times
+// it does not depend on what the clock is set to meanwhile.
+func (t *Tasks) leaseLeft(asked time.Time) time.Duration { return t.o.Lease - t.o.Clock().Sub(asked) }
+
+// leaseOver ends a run whose lease could not be renewed: soon another worker may have it.
+func (t *Tasks) leaseOver(r *run) {
+	if !r.ending.Load() && r.end(errLost) {
+		t.o.Log.Warn("a task's lease could not be renewed: its context ends", zap.String("task", string(r.key)), zap.String("name", r.name))
+	}
+}
+
+// taken ends a run whose row another has, in this process or another.
+func (t *Tasks) taken(r *run) {
+	if !r.ending.Load() && r.end(errLost) {
+		t.o.Log.Warn("another worker has a task that runs here: its lease was over", zap.String("task", string(r.key)), zap.String("name", r.name))
+	}
+}
 
 // renewLeases says of everything that runs here that it does, until Close; so it
 // learns what was revoked elsewhere, and what another worker has taken.
@@ -27,7 +45,9 @@ func (t *Tasks) renewLeases() {
 		t.mu.Lock()
 		runs := make([]*run, 0, len(t.running))
 		for _, r := range t.running {
-			runs = append(runs, r)
+			if !r.fateIs(errLost) {
+				runs = append(runs, r)
+			}
 		}
 		t.mu.Unlock()
 		for len(runs) > 0 {
@@ -42,12 +62,16 @@ func (t *Tasks) renewLeases() {
 
 // renew renews leases and reads what has become of the rows.
 func (t *Tasks) renew(runs []*run) error {
-	until := t.o.Clock().Add(t.o.Lease).UnixMilli()
 	args := make([]any, 0, len(runs))
 	for _, r := range runs {
 		// One by one: what runs for longer than that is rare.
-		if _, err := t.o.SQL.ExecContext(t.ctx, renewSome, until, r.claim, r.id); err != nil {
+		asked := t.o.Clock()
+		result, err := t.o.SQL.ExecContext(t.ctx, renewOne, asked.Add(t.o.Lease).UnixMilli(), r.claim, r.id)
+		if err != nil {
 			return err
+		}
+		if result.RowsAffected == 1 {
+			r.lease.Reset(t.leaseLeft(asked))
 		}
 		args = append(args, r.id)
 	}
@@ -67,12 +91,12 @@ func (t *Tasks) renew(runs []*run) error {
 	}
 	for _, r := range runs {
 		switch {
-		case claims[r.id] != r.claim && !r.ending.Load():
+		case claims[r.id] != r.claim:
 			t.mu.Lock()
 			still := t.running[r.id] == r
 			t.mu.Unlock()
-			if still && r.end(errLost) {
-				t.o.Log.Warn("another worker has a task that runs here: its lease was over", zap.String("task", string(r.key)), zap.String("name", r.name))
+			if still {
+				t.taken(r)
 			}
 		case revoked[r.id]:
 			r.end(errRevoked)

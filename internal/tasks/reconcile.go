@@ -266,9 +266,9 @@ func (t *Tasks) takeOverDead(now time.Time, really bool) error {
 			return err
 		}
 		t.mu.Lock()
-		own := t.running[d.id] != nil
+		own := t.running[d.id]
 		t.mu.Unlock()
-		if own {
+		if own != nil && !own.fateIs(errLost) {
 			continue // it lives, and renews its lease next
 		}
 		d.runMS = now.UnixMilli()

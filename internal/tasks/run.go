@@ -18,7 +18,7 @@ import (
 var (
 	errRevoked  = errors.New("the task was revoked")
 	errHandBack = errors.New("the process shuts down; the task is handed back")
-	errLost     = errors.New("another worker has the task")
+	errLost     = errors.New("another worker has the task, or may have it: its lease is over")
 	errTimedOut = errors.New("the task's timeout is over")
 	errClosed   = errors.New("tasks: closed")
 )
@@ -36,6 +36,7 @@ type run struct {
 	queue string
 	key   ID
 	stop  context.CancelCauseFunc
+	lease *time.Timer // of a durable one: ends it when the lease is over
 
 	fate   atomic.Pointer[error] // the first of the causes above that came; nil: it may end as it likes
 	ending atomic.Bool           // it has returned, and its end is being written

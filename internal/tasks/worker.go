@@ -97,6 +97,7 @@ func (t *Tasks) processDurable(queue string, ids []int64) error {
 		for i := range claims {
 			claims[i].id = ids[i]
 		}
+		asked := t.o.Clock()
 		taken, err := t.claims.call(t.ctx, claims...)
 		if err != nil {
 			t.slots.free(have)
@@ -108,7 +109,7 @@ func (t *Tasks) processDurable(queue string, ids []int64) error {
 			case row.claim == 0:
 				t.carrier.hand(delivery{id: row.id, queue: row.queue, runMS: row.runMS}) // it came too early
 			default:
-				t.begin(row)
+				t.begin(row, asked)
 				have--
 			}
 		}
@@ -130,8 +131,9 @@ func (t *Tasks) processDurable(queue string, ids []int64) error {
 	return nil
 }
 
-// begin runs the task of a row that this process has taken, in a slot of the caller's.
-func (t *Tasks) begin(taken *row) {
+// begin runs the task of a row that this process has asked for and taken, in a slot of the
+// caller's.
+func (t *Tasks) begin(taken *row, asked time.Time) {
 	ctx, stop := context.WithCancelCause(t.ctx)
 	r := &run{id: taken.id, claim: taken.claim, name: taken.name, queue: taken.queue, key: durableID(taken.id), stop: stop}
 	t.mu.Lock()
@@ -141,9 +143,14 @@ func (t *Tasks) begin(taken *row) {
 		t.slots.free(1)
 		return // its lease will be over
 	}
+	if old := t.running[r.id]; old != nil {
+		t.taken(old)
+	}
 	t.running[r.id] = r
+	r.lease = time.AfterFunc(t.leaseLeft(asked), func() { t.leaseOver(r) })
 	t.runs.Go(func() {
 		defer stop(nil)
+		defer r.lease.Stop()
 		defer t.forget(r)
 		t.runDurable(ctx, r, taken)
 	})
@@ -238,8 +245,10 @@ func (t *Tasks) processEphemeral(carried context.Context, task *asynq.Task) erro
 	t.mu.Unlock()
 	defer func() {
 		t.mu.Lock()
-		delete(t.ephemeral, id)
-		t.mu.Unlock()
+		defer t.mu.Unlock()
+		if t.ephemeral[id] == r { // asynq may have brought it again
+			delete(t.ephemeral, id)
+		}
 	}()
 	// After it can be found by who revokes it.
 	if gone, err := t.revokedEphemeral(t.ctx, ID(id)); err != nil {
