@@ -25,7 +25,7 @@ type window struct {
 func (w *window) fill(query string, regexpChosen func(string) string) string {
 	span := w.to.Sub(w.from)
 	pairs := []string{
-		"$__rate_interval", "4s", "$__range", fmt.Sprintf("%ds", int(span.Seconds())), "$__interval", "1s",
+		"$__rate_interval", "4s", "$__range", fmt.Sprintf("%ds", int(span.Seconds())), "$__interval", "1s", "${__to}", fmt.Sprint(w.to.UnixMilli()),
 		"$timeFilter", fmt.Sprintf("time >= %dms and time <= %dms", w.from.UnixMilli(), w.to.UnixMilli()),
 	}
 	for name, values := range w.chosen {

@@ -29,6 +29,7 @@ import (
 	"gameserverd/internal/server"
 	"gameserverd/internal/storetest"
 	"gameserverd/internal/tasks"
+	"gameserverd/internal/tlstest"
 	"gameserverd/wire"
 )
 
@@ -242,9 +243,9 @@ type child struct {
 }
 
 // startChild starts one that pushes; it can be ended and started again.
-func startChild(t testing.TB, admin, push string) *child {
+func startChild(t testing.TB, admin, push string, from *tlstest.Authority) *child {
 	t.Helper()
-	c := &child{t: t, admin: admin, env: append(os.Environ(), childEnv+"="+t.TempDir(), adminEnv+"="+admin, pushEnv+"="+push)}
+	c := &child{t: t, admin: admin, env: append(os.Environ(), childEnv+"="+t.TempDir(), adminEnv+"="+admin, pushEnv+"="+push, certEnv+"="+from.CertFile, keyEnv+"="+from.KeyFile)}
 	c.start()
 	t.Cleanup(c.end)
 	return c

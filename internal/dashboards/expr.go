@@ -20,6 +20,16 @@ const (
 	opQuantile           // of a histogram's values
 	opSeconds            // of a histogram of durations: seconds of them a second
 	opRatio              // of two expressions
+	opAway               // of a gauge that is 1 while all is well: how many processes are not so, or away
+)
+
+// span is what an expression is over.
+type span uint8
+
+const (
+	perPoint span = iota // a value for each point of a picture
+	whole                // one over all the time shown
+	latest               // the one of now: of the end of the time shown
 )
 
 // expr is a value over time, by some labels. It is immutable; its methods return
@@ -81,6 +91,9 @@ func quantile(q float64, f *metrics.Family, by ...string) expr {
 	e.quantile = q
 	return e
 }
+
+// away counts the processes whose gauge is not 1, and those that are not heard of.
+func away(f *metrics.Family) expr { return of(opAway, f, nil, metrics.Gauge) }
 
 // ratio divides two expressions by the same labels.
 func ratio(above, below expr) expr {

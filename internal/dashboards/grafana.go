@@ -114,6 +114,7 @@ type gPanel struct {
 	FieldConfig     fieldConfig      `json:"fieldConfig"`
 	Options         any              `json:"options"`
 	Transformations []transformation `json:"transformations,omitempty"`
+	MaxDataPoints   int              `json:"maxDataPoints,omitempty"`
 	Targets         []any            `json:"targets"` // promTarget, influxTarget, mathTarget
 }
 

@@ -7,18 +7,21 @@ import (
 )
 
 // influxQL renders an expression that is no ratio, of which InfluxQL has none over
-// two measurements: Grafana divides. whole is over all the time shown.
+// two measurements: Grafana divides.
 //
 // What was pushed is each series' total since its process began, so the inner query
 // makes of each series what is asked for, and the outer one takes them together.
-func influxQL(e expr, b *board, whole bool) string {
+func influxQL(e expr, b *board, over span) string {
+	if over == latest {
+		return influxLatest(e, b)
+	}
 	if e.op == opQuantile {
 		// Quantiles come ready made for each series; the worst of them is shown.
 		field := fmt.Sprintf("p%v", e.quantile*100)
-		return influxSelect(`max("`+field+`")`+influxTimes(e), influxFrom(e), influxWhere(e, b), e.by, !whole)
+		return influxSelect(`max("`+field+`")`+influxTimes(e), influxFrom(e), influxWhere(e, b), e.by, over == perPoint)
 	}
 	change := func(field string) string {
-		if whole {
+		if over == whole {
 			return `non_negative_difference(last("` + field + `"))`
 		}
 		return `non_negative_derivative(last("` + field + `"), 1s)`
@@ -40,7 +43,43 @@ func influxQL(e expr, b *board, whole bool) string {
 		each, together = change("sum")+` AS "s", `+change("count")+` AS "n"`, `sum("s") / sum("n")`
 	}
 	inner := influxSelect(each, influxFrom(e), influxWhere(e, b), []string{"*"}, true)
-	return influxSelect(together+influxTimes(e), "("+inner+")", []string{"$timeFilter"}, e.by, !whole)
+	return influxSelect(together+influxTimes(e), "("+inner+")", []string{"$timeFilter"}, e.by, over == perPoint)
+}
+
+// fresh keeps what was pushed lately: processes push at other moments, so that in one
+// interval some have not yet. A process that has not pushed for three is away.
+const fresh = "time > ${__to}ms - $__interval * 3"
+
+// freshPoints makes $__interval the interval of the pushes, which Grafana takes for the
+// least, however long the time shown is: up to twelve days for pushes every 10 s.
+const freshPoints = 100_000
+
+// influxLatest asks for the number of now: the newest of each series that is fresh, all
+// taken together. It has no points over time: the last of those would be of an interval
+// that is not over.
+func influxLatest(e expr, b *board) string {
+	lately := append(influxWhere(e, b), fresh)
+	each := func(what string) string { return influxSelect(what, influxFrom(e), lately, []string{"*"}, false) }
+	all := func(what, from string) string {
+		return influxSelect(what, "("+from+")", []string{"$timeFilter"}, e.by, false)
+	}
+	switch e.op {
+	case opAway: // one for each process of the time shown, less one for each that is well
+		seen := influxSelect(`last("value") * 0 + 1 AS "v"`, influxFrom(e), influxWhere(e, b), []string{"*"}, false)
+		return influxSelect(`sum("v")`, "("+seen+"), ("+each(`last("value") * -1 AS "v"`)+")", []string{"$timeFilter"}, nil, false)
+	case opQuantile:
+		return all(`max("v")`+influxTimes(e), each(fmt.Sprintf(`last("p%v") AS "v"`, e.quantile*100)))
+	case opRate:
+		field := "value"
+		if histogram(e.family) {
+			field = "count"
+		}
+		rates := each(`non_negative_derivative("` + field + `", 1s) AS "d"`)
+		return all(`sum("v")`+influxTimes(e), influxSelect(`last("d") AS "v"`, "("+rates+")", []string{"$timeFilter"}, []string{"*"}, false))
+	default:
+		together := map[op]string{opSum: "sum", opMin: "min", opMax: "max"}[e.op]
+		return all(together+`("v")`+influxTimes(e), each(`last("value") AS "v"`))
+	}
 }
 
 func influxFrom(e expr) string { return `"` + e.family.Name + `"` }

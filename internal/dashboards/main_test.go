@@ -17,11 +17,13 @@ import (
 
 // childEnv, set to a folder for its data, makes the test binary a daemon that can be
 // started again: its instance is the same, its process another. adminEnv is its
-// admin address, pushEnv where it pushes to.
+// admin address, pushEnv where it pushes to, certEnv and keyEnv are its certificate.
 const (
 	childEnv = "GAMESERVERD_TEST_CHILD"
 	adminEnv = "GAMESERVERD_TEST_ADMIN"
 	pushEnv  = "GAMESERVERD_TEST_PUSH"
+	certEnv  = "GAMESERVERD_TEST_CERT"
+	keyEnv   = "GAMESERVERD_TEST_KEY"
 )
 
 func TestMain(m *testing.M) {
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 func runChild() int {
 	cfg := testConfig(os.Getenv(childEnv), "c", os.Getenv(pushEnv))
 	cfg.Listen.Admin = os.Getenv(adminEnv)
+	cfg.Listen.TLS.CertFile, cfg.Listen.TLS.KeyFile = os.Getenv(certEnv), os.Getenv(keyEnv)
 	s, err := server.New(cfg, zap.NewNop())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

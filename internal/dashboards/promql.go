@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// promQL renders an expression: over all the time shown, or over as much of it as a
-// point of the picture stands for.
-func promQL(e expr, b *board, whole bool) string {
-	text := promValue(e, b, whole)
+// promQL renders an expression: over all the time shown, or else over as much of it as
+// a point of the picture stands for.
+func promQL(e expr, b *board, over span) string {
+	text := promValue(e, b, over)
 	if e.times != 0 {
 		text += " * " + strconv.FormatFloat(e.times, 'f', -1, 64)
 	}
 	return text
 }
 
-func promValue(e expr, b *board, whole bool) string {
+func promValue(e expr, b *board, over span) string {
 	window := "[$__rate_interval]"
-	if whole {
+	if over == whole {
 		window = "[$__range]"
 	}
 	name := func(suffix string) string { return e.family.Name + suffix + promSelector(e, b) }
@@ -51,8 +51,11 @@ func promValue(e expr, b *board, whole bool) string {
 		return total("_sum") + " / " + total("_count")
 	case opQuantile:
 		return fmt.Sprintf("histogram_quantile(%v, %s)", e.quantile, total("_bucket", "le"))
+	case opAway: // who is down has no series but up
+		count := func(of string) string { return "(count(" + of + " != 1) or vector(0))" }
+		return count(name("")) + " + " + count("up"+promSelector(e, b))
 	default:
-		return promQL(e.of[0], b, whole) + " / " + promQL(e.of[1], b, whole)
+		return promQL(e.of[0], b, over) + " / " + promQL(e.of[1], b, over)
 	}
 }
 

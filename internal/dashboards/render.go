@@ -84,8 +84,16 @@ func (p *panel) size() (w, h int) {
 	return w, h
 }
 
-// whole says whether what the panel asks is over all the time shown.
-func (p *panel) whole(e expr) bool { return p.show == table || e.op == opIncrease }
+// over is what the panel asks an expression over.
+func (p *panel) over(e expr) span {
+	switch {
+	case p.show == table || e.op == opIncrease:
+		return whole
+	case p.show == number:
+		return latest
+	}
+	return perPoint
+}
 
 func (p *panel) render(b *board, s source) gPanel {
 	g := gPanel{
@@ -103,7 +111,10 @@ func (p *panel) render(b *board, s source) gPanel {
 			Tooltip: tooltip{Mode: "multi", Sort: "desc"},
 		}
 	case number:
-		g.Options = p.number()
+		g.Options = statOptions()
+		if s == influxDB {
+			g.MaxDataPoints = freshPoints
+		}
 	case table:
 		g.Options = tableOptions{ShowHeader: true, CellHeight: "sm", SortBy: []sortBy{{p.series[0].legend, true}}}
 		g.FieldConfig.Overrides = p.columns()
@@ -114,15 +125,18 @@ func (p *panel) render(b *board, s source) gPanel {
 		g.Targets = append(g.Targets, targets...)
 		g.FieldConfig.Overrides = append(g.FieldConfig.Overrides, overrides...)
 	}
-	if s == influxDB && p.hasQuantile() {
+	if s == influxDB && p.asks(opQuantile) {
 		g.Description += " InfluxDB has the quantiles of each series; the worst of those is shown."
+	}
+	if s == influxDB && p.asks(opAway) {
+		g.Description += " Away is who has pushed in the time shown, and not in the last three intervals."
 	}
 	return g
 }
 
-func (p *panel) hasQuantile() bool {
+func (p *panel) asks(o op) bool {
 	for _, s := range p.series {
-		if s.value.op == opQuantile {
+		if s.value.op == o {
 			return true
 		}
 	}
@@ -173,15 +187,12 @@ func (p *panel) defaults() fieldDefaults {
 	return d
 }
 
-func (p *panel) number() numberOptions {
-	o := numberOptions{
-		ReduceOptions: reduce{Calcs: []string{"lastNotNull"}}, ColorMode: "value", GraphMode: "area", JustifyMode: "auto",
+// statOptions have no small picture: what is asked is one value, that of now.
+func statOptions() numberOptions {
+	return numberOptions{
+		ReduceOptions: reduce{Calcs: []string{"lastNotNull"}}, ColorMode: "value", GraphMode: "none", JustifyMode: "auto",
 		Orientation: "auto", TextMode: "value", WideLayout: true, PercentChangeColorMode: "standard",
 	}
-	if len(p.words) > 0 || p.unit == fromNow {
-		o.GraphMode = "none"
-	}
-	return o
 }
 
 // columns give a table's columns their units.
@@ -218,11 +229,11 @@ func refID(i int) string { return string(rune('A' + i)) }
 // targets are the queries of one series, and what gives them a legend.
 func (q *series) targets(p *panel, b *board, s source, i int) ([]any, []override) {
 	ref := refID(i)
-	whole := p.whole(q.value)
+	over := p.over(q.value)
 	if s == prometheus {
 		t := promTarget{
-			RefID: ref, Datasource: s.theSource(), Expr: promQL(q.value, b, whole), LegendFormat: q.legend, EditorMode: "code",
-			Range: !whole, Instant: whole, Format: "time_series",
+			RefID: ref, Datasource: s.theSource(), Expr: promQL(q.value, b, over), LegendFormat: q.legend, EditorMode: "code",
+			Range: over == perPoint, Instant: over != perPoint, Format: "time_series",
 		}
 		t.Exemplar = p.show == lines && q.value.op == opQuantile
 		if p.show == table {
@@ -237,7 +248,7 @@ func (q *series) targets(p *panel, b *board, s source, i int) ([]any, []override
 		t.ResultFormat, t.Alias = "table", ""
 	}
 	if q.value.op != opRatio {
-		t.Query = influxQL(q.value, b, whole)
+		t.Query = influxQL(q.value, b, over)
 		if p.show == table {
 			t.Query = strings.Replace(t.Query, " FROM ", ` AS "`+q.legend+`" FROM `, 1)
 		}
@@ -247,7 +258,7 @@ func (q *series) targets(p *panel, b *board, s source, i int) ([]any, []override
 	above.RefID, below.RefID = ref+"1", ref+"2"
 	above.Hide, below.Hide = true, true
 	above.Alias, below.Alias = "", ""
-	above.Query, below.Query = influxQL(q.value.of[0], b, whole), influxQL(q.value.of[1], b, whole)
+	above.Query, below.Query = influxQL(q.value.of[0], b, over), influxQL(q.value.of[1], b, over)
 	math := mathTarget{RefID: ref, Datasource: dataSource{"__expr__", "__expr__"}, Type: "math", Expression: "$" + above.RefID + " / $" + below.RefID}
 	return []any{above, below, math}, []override{
 		{Matcher: matcher{"byFrameRefID", ref}, Properties: []property{{"displayName", mathLegend(q.legend)}}},

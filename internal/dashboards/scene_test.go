@@ -26,7 +26,7 @@ import (
 )
 
 // scene is three daemons that are watched: a has TLS, MariaDB and Redis, b what is
-// embedded and narrow limits, c is a process of its own.
+// embedded and narrow limits, c is a process of its own, with TLS.
 type scene struct {
 	t          testing.TB
 	ctx        context.Context
@@ -61,7 +61,7 @@ func newScene(t testing.TB) *scene {
 		t.Fatal(err)
 	}
 	push := s.influx.URL + "/write?db=game"
-	s.c = startChild(t, admin[2], push)
+	s.c = startChild(t, admin[2], push, s.authority)
 
 	cfg := testConfig(t.TempDir(), "a", push)
 	cfg.Listen.Admin = admin[0]

@@ -32,10 +32,14 @@ func (s source) variables(b *board) []variable {
 // chosen is a variable whose values the source knows.
 func (s source) chosen(name, label, query string) variable {
 	from := s.theSource()
-	return variable{
+	v := variable{
 		Name: name, Label: label, Type: "query", Query: query, Datasource: &from, Multi: true, IncludeAll: true, AllValue: ".*",
 		Current: option{[]string{"All"}, []string{"$__all"}}, Refresh: 2, Sort: 1,
 	}
+	if name == "job" {
+		v.AllValue = "" // those of the list: up and process_... other programs have too
+	}
+	return v
 }
 
 // annotations mark drains, reloads and starts in all pictures.
