@@ -110,7 +110,8 @@ await step("a player is found, traced, told something and kicked", async () => {
   await page.locator(".badge.good", { hasText: "online" }).waitFor(wait);
   const last = page.getByRole("region", { name: "Last calls of player 777" });
   await last.locator("li", { hasText: "shop.buy" }).locator(".badge.bad", { hasText: "failed_precondition" }).waitFor(wait);
-  await page.getByText(/The last 16 that failed or took 10 ms or more, waiting included, and the last 16 others since \d+:\d\d:\d\d/).waitFor(wait);
+  await last.getByText("The last 16 that failed or took 10 ms or more, waiting included").waitFor(wait);
+  await last.getByText(/The last 16 others since \d+:\d\d:\d\d, when/).waitFor(wait);
   await page.getByRole("button", { name: "Trace live" }).click();
   await page.getByText("Waiting for messages…").waitFor(wait);
   const messages = page.getByRole("region", { name: "Messages of player 777" });
@@ -126,7 +127,7 @@ await step("a player is found, traced, told something and kicked", async () => {
   }
   await messages.locator("li", { hasText: '"traced"' }).first().waitFor(wait);
   await last.locator("li", { hasText: "save.put" }).locator(".badge", { hasText: "ok" }).first().waitFor(wait);
-  hold(await last.locator("li").first().locator("strong").textContent() === "save.put", "the newest is not the first");
+  hold(await last.locator("ol").first().locator("li", { hasText: "shop.buy" }).count() === 1, "what failed is not at the top");
   await shot(page, "player");
   const [conn] = (await page.locator(".facts dd").nth(1).textContent()).match(/^conn \d+/);
   await page.goto(base + "/#players");

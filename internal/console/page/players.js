@@ -96,10 +96,10 @@ function player(side, uid) {
   const kick = h("button", { type: "button", class: "danger", onclick: doKick }, "Kick…");
   const message = h("button", { type: "button", onclick: doMessage }, "Message…");
   const trace = h("button", { type: "button", onclick: () => (tracing ? stop() : start()), "aria-pressed": "false" }, "Trace live");
-  const kept = h("p", { class: "muted" });
-  const calls = h("ol", { class: "log" });
-  const callBox = h("section", { class: "trace", hidden: true }, h("h3", {}, "Last calls"), kept,
-    h("div", { class: "box", tabindex: "0", role: "region", "aria-label": "Last calls of player " + uid }, calls));
+  const hard = h("ol", { class: "log" }), easy = h("ol", { class: "log" });
+  const hardIs = h("p", { class: "muted" }), easyIs = h("p", { class: "muted" });
+  const calls = h("div", { class: "box", tabindex: "0", role: "region", "aria-label": "Last calls of player " + uid }, hardIs, hard, easyIs, easy);
+  const callBox = h("section", { class: "trace", hidden: true }, h("h3", {}, "Last calls"), calls);
   const log = h("ol", { class: "log", tabindex: "0", role: "region", "aria-label": "Messages of player " + uid, reversed: true });
   const traceState = h("p", { class: "muted", role: "status" });
   const traceBox = h("section", { class: "trace", hidden: true }, h("h3", {}, "Messages"), traceState, log);
@@ -140,13 +140,16 @@ function player(side, uid) {
   let shown = "";
   function showCalls(p) {
     callBox.hidden = false;
-    put(kept, `The last 16 that failed or took ${p.slow_ms} ms or more, waiting included` +
-      (p.all_since ? `, and the last 16 others since ${clock(p.all_since)}, when this session was first opened here.` : "."));
+    put(hardIs, `The last 16 that failed or took ${p.slow_ms} ms or more, waiting included`);
+    put(easyIs, p.all_since ? `The last 16 others since ${clock(p.all_since)}, when this session was first opened here` : "");
     const now = JSON.stringify(p.last);
     const selected = getSelection();
     if (now === shown || (!selected.isCollapsed && calls.contains(selected.anchorNode))) return; // a trace id is being copied
     shown = now;
-    calls.replaceChildren(...(p.last.length ? p.last.map((c) => lastCall(c, p.slow_ms)) : [h("li", { class: "muted" }, "None so far.")]));
+    const suffers = (c) => c.code || c.took_ms + c.waited_ms >= p.slow_ms;
+    for (const [list, some] of [[hard, p.last.filter(suffers)], [easy, p.last.filter((c) => !suffers(c))]]) {
+      list.replaceChildren(...(some.length ? some.map((c) => lastCall(c, p.slow_ms)) : [h("li", {}, "None so far.")]));
+    }
   }
   function setOnline(is) {
     if (online === is) return;
