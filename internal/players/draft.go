@@ -153,6 +153,9 @@ func (d *Draft) Write(rows ...commit.Row) {
 	}
 }
 
+// Writes tells whether the draft writes the row of r's key already.
+func (d *Draft) Writes(r commit.Row) bool { return slices.ContainsFunc(d.rows, r.SameKey) }
+
 // OnCommit runs fn on the player's home loop when the change is stored, before
 // its caller is told. It must not block.
 func (d *Draft) OnCommit(fn func()) { d.apply = append(d.apply, fn) }

@@ -30,7 +30,7 @@ func (s *Server) makeTasks() (err error) {
 	s.tasks, err = tasks.New(tasks.Options{
 		SQL: s.stores.sql, Group: s.stores.group, Redis: s.stores.redis, Definitions: append(catalog.Definitions(), s.o.Tasks...),
 		Queues: weights(s.cfg.Worker.Queues), Concurrency: s.concurrency(),
-		Schedules: s.settings.Load().schedules, CatchUp: s.cfg.Tasks.CatchUp,
+		Schedules: s.settings.Load().schedules, CatchUp: s.cfg.Tasks.CatchUp, Timeout: s.cfg.Store.Timeout,
 		Parts: s.taskParts, Log: s.log, Clock: time.Now, Trace: s.traceRun(),
 		Bus: tasks.BusHandler{
 			Push: func(uid uint64, method string, params []any) { _ = s.peers.Notify(uid, method, params...) },

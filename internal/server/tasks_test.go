@@ -39,18 +39,33 @@ func noted(runs *atomic.Int64, wait chan struct{}) *tasks.Definition {
 	}}
 }
 
-// buying has one method, which pays and applies the task, both or neither.
-func buying(def *tasks.Definition) func(*handlers.Parts) []rpc.Method {
+// buying has one method, which pays and applies the task, both or neither, with a key if
+// one is given.
+func buying(def *tasks.Definition, receipts chan<- *tasks.Receipt[struct{}]) func(*handlers.Parts) []rpc.Method {
 	return func(p *handlers.Parts) []rpc.Method {
-		return []rpc.Method{{Name: "test.buy", Params: []rpc.Param{{Name: "gold"}}, Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
+		return []rpc.Method{{Name: "test.buy", Params: []rpc.Param{{Name: "gold"}, {Name: "key"}}, Async: func(c *rpc.Call, a *rpc.Args) (rpc.Pending, error) {
 			gold, err := a.Int64("gold")
 			if err != nil {
 				return nil, err
 			}
+			key, err := a.String("key")
+			if err != nil {
+				return nil, err
+			}
+			options := []tasks.Option{tasks.Keep(time.Hour)}
+			if key != "" {
+				options = append(options, tasks.Unique(key, time.Hour))
+			}
 			f := players.Change(p.Players, c.UID(), func(d *players.Draft) (string, error) {
-				r, err := tasks.Write(p.Tasks, d, tasks.Make[struct{}](def, c.UID()))
+				r, err := tasks.Write(p.Tasks, d, tasks.Make[struct{}](def, c.UID()), options...)
 				if err != nil {
 					return "", err
+				}
+				receipts <- r
+				if key == "twice" {
+					if _, err := tasks.Write(p.Tasks, d, tasks.Make[struct{}](def, c.UID()), options...); err != nil {
+						return "", err
+					}
 				}
 				after, err := d.Player().Pay(gold)
 				if err != nil {
@@ -69,18 +84,35 @@ func TestTaskIsAppliedWithAPlayersChangeOrNeither(t *testing.T) {
 	ended := make(chan struct{})
 	close(ended)
 	def := noted(&runs, ended)
-	s := startWith(t, testConfig(t.TempDir()), Options{Tasks: []*tasks.Definition{def}, Areas: buying(def)})
+	receipts := make(chan *tasks.Receipt[struct{}], 10)
+	s := startWith(t, testConfig(t.TempDir()), Options{Tasks: []*tasks.Definition{def}, Areas: buying(def, receipts)})
 	c := s.login(7)
 	ran := make(chan string, 10)
 	client.On(c, "test.ran", func(_ context.Context, p struct{ Key string }) { ran <- p.Key })
-	var e *wire.Error
-	if err := c.Call(testContext(t), "test.buy", nil, 1000); !errors.As(err, &e) || e.Code != wire.FailedPrecondition {
-		t.Errorf("too dear: %v", err)
+	// refused calls test.buy, whose receipt must end as the call does.
+	refused := func(what string, code wire.Code, gold int, key string) {
+		t.Helper()
+		if err := c.Call(testContext(t), "test.buy", nil, gold, key); wire.CodeOf(err) != code {
+			t.Errorf("%s: %v", what, err)
+		}
+		r := <-receipts
+		if _, err := r.Stored().Wait(testContext(t)); wire.CodeOf(err) != code {
+			t.Errorf("%s: stored: %v", what, err)
+		}
+		if _, err := r.Result().Wait(testContext(t)); wire.CodeOf(err) != code {
+			t.Errorf("%s: result: %v", what, err)
+		}
 	}
+	refused("too dear", wire.FailedPrecondition, 1000, "")
+	refused("one key twice in a change", wire.AlreadyExists, 30, "twice")
 	var id string
-	if err := c.Call(testContext(t), "test.buy", &id, 30); err != nil {
+	if err := c.Call(testContext(t), "test.buy", &id, 30, "once a day"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := (<-receipts).Result().Wait(testContext(t)); err != nil {
+		t.Errorf("its result: %v", err)
+	}
+	refused("a second one within the window", wire.AlreadyExists, 30, "once a day")
 	select {
 	case key := <-ran:
 		if key != "task:"+id {
@@ -91,6 +123,12 @@ func TestTaskIsAppliedWithAPlayersChangeOrNeither(t *testing.T) {
 	}
 	if n := runs.Load(); n != 1 {
 		t.Errorf("%d runs", n)
+	}
+	var profile struct {
+		Gold int64 `msgpack:"gold"`
+	}
+	if err := c.Call(testContext(t), "player.get", &profile); err != nil || profile.Gold != 70 {
+		t.Errorf("paid for one: %d gold left, %v", profile.Gold, err)
 	}
 }
 

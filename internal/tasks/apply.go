@@ -3,6 +3,7 @@ package tasks
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -11,7 +12,6 @@ import (
 	"gameserverd/internal/commit"
 	"gameserverd/internal/future"
 	"gameserverd/internal/players"
-	"gameserverd/internal/store"
 	"gameserverd/wire"
 )
 
@@ -24,8 +24,10 @@ type Receipt[R any] struct {
 }
 
 // Stored resolves when the task's row is committed: from then on it is not lost. It
-// fails, and the task never runs, with already_exists where Unique forbids it, and
-// with unavailable when SQL is away. Any goroutine.
+// fails, and the task never runs, with already_exists where Unique forbids it, and with
+// unavailable when SQL does not answer within Options.Timeout; only if a transaction was
+// under way by then the task may yet run, and the message says so. Of a task of Write it
+// fails as the change does. Any goroutine.
 func (r *Receipt[R]) Stored() *future.Future[struct{}] { return r.stored }
 
 // Result resolves to what the task's function has returned, when it has, on whichever
@@ -67,22 +69,34 @@ func Apply[R any](t *Tasks, task Task[R], list ...Option) (*Receipt[R], error) {
 		return nil, err
 	}
 	stored := future.New[struct{}]()
-	t.store(r, o, stored, true)
+	t.store(r, o, stored)
 	return &Receipt[R]{ID: durableID(r.id), tasks: t, keep: o.keep, stored: stored}, nil
 }
 
 // Write applies a task with the change d of a player: both are stored, or neither. The
-// receipt's Stored resolves with the change. Loop only, while d is being made.
+// receipt's Stored ends as the change does, and one that Unique forbids fails the change
+// with already_exists. Loop only, while d is being made.
 func Write[R any](t *Tasks, d *players.Draft, task Task[R], list ...Option) (*Receipt[R], error) {
 	r, o, err := t.newRow(&task.job, list)
 	if err != nil {
 		return nil, err
 	}
 	stored := future.New[struct{}]()
-	d.Write(t.rows(r, o)...)
+	rows := t.rows(r, o)
+	if slices.ContainsFunc(rows, d.Writes) { // the key: an earlier task of this change has it
+		return nil, errDuplicateKey(o)
+	}
+	d.Write(rows...)
 	d.OnCommit(func() {
 		t.committed(r)
 		stored.Resolve(struct{}{})
+	})
+	d.OnFail(func(err error) error {
+		if commit.DuplicateIn(err, keysTable) {
+			err = notStored(err, o)
+		}
+		stored.Fail(err)
+		return err
 	})
 	return &Receipt[R]{ID: durableID(r.id), tasks: t, keep: o.keep, stored: stored}, nil
 }
@@ -111,42 +125,46 @@ func ceilMS(at time.Time) int64 { return at.Add(time.Millisecond - 1).UnixMilli(
 func (t *Tasks) rows(r *row, o options) []commit.Row {
 	rows := []commit.Row{r.insert(t.handGrace())}
 	if o.unique != "" {
-		rows = append(rows, commit.Row{Op: commit.Insert, Table: keysTable, Values: []any{o.unique, r.id, t.o.Clock().Add(o.window).UnixMilli()}})
+		now := t.o.Clock()
+		rows = append(rows, commit.Row{Op: commit.Insert, Table: keysTable, Values: []any{o.unique, r.id, now.Add(o.window).UnixMilli()}, Now: now.UnixMilli()})
 	}
 	return rows
 }
 
-// store commits a task's row; again: a key that is in the way and over is taken away
-// first, once.
-func (t *Tasks) store(r *row, o options, stored *future.Future[struct{}], again bool) {
+// store commits a task's row.
+func (t *Tasks) store(r *row, o options, stored *future.Future[struct{}]) {
 	c := &commit.Change{Home: inline{}, Rows: t.rows(r, o)}
 	c.Done = func(done commit.Outcome) {
-		switch {
-		case done.Err == nil:
-			t.committed(r)
-			stored.Resolve(struct{}{})
-		case errors.Is(done.Err, commit.ErrDuplicate) && o.unique != "" && again:
-			// The key of one that was applied long ago may be there still.
-			t.o.SQL.Exec(deleteOverKey, o.unique, t.o.Clock().UnixMilli()).Then(inline{}, func(_ store.Result, err error) {
-				if err != nil {
-					stored.Fail(err)
-					return
-				}
-				t.store(r, o, stored, false)
-			})
-		case errors.Is(done.Err, commit.ErrDuplicate) && o.unique != "":
-			stored.Fail(wire.Errorf(wire.AlreadyExists, "a task with the key %q was applied already", o.unique))
-		default:
-			stored.Fail(done.Err)
+		if done.Err != nil {
+			stored.Fail(notStored(done.Err, o))
+			return
 		}
+		t.committed(r)
+		stored.Resolve(struct{}{})
 	}
 	if err := t.o.Group.Submit(c); err != nil {
 		stored.Fail(err)
+		return
 	}
+	t.storing.add(c, stored)
 }
 
-// deleteOverKey takes away a key whose window has passed, by the primary key.
-const deleteOverKey = `DELETE FROM tasks_keys WHERE unique_key = ? AND until_ms <= ?`
+// notStored is why a task was not stored, for whoever applied it.
+func notStored(err error, o options) error {
+	switch {
+	case commit.DuplicateIn(err, keysTable):
+		return errDuplicateKey(o)
+	case errors.Is(err, commit.ErrAbandoned), errors.Is(err, commit.ErrClosed):
+		return errAway("the task was not applied, and will not be")
+	case errors.Is(err, commit.ErrUnknown):
+		return errNotKnown
+	}
+	return err
+}
+
+func errDuplicateKey(o options) error {
+	return wire.Errorf(wire.AlreadyExists, "a task with the key %q was applied already", o.unique)
+}
 
 // committed is told of each row that was stored, on whatever goroutine knows it.
 func (t *Tasks) committed(r *row) {

@@ -1,9 +1,12 @@
 package tasks
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"gameserverd/internal/commit"
+	"gameserverd/internal/storetest"
 	"gameserverd/wire"
 )
 
@@ -29,6 +32,111 @@ func TestResultThatNeverComesIsAnError(t *testing.T) {
 		}
 		if v := wait(t, must(pr, of(pr, "test.double", "c"), Keep(time.Minute)).Result()); v != "cc" {
 			t.Errorf("of a task that has run: %q", v)
+		}
+	})
+}
+
+// With SQL away whoever has applied a task is told so in time, and a task of which it was
+// said that it will not be applied is not applied later.
+func TestApplyWhileSQLIsAwayIsAnsweredAndNothingComesOfItLater(t *testing.T) {
+	t.Parallel()
+	server := storetest.MariaDBAlone(t)
+	p := onServers(t, server, storetest.Redis(t))
+	pr := p.begin(2, func(o *Options) { o.Timeout = 300 * time.Millisecond })
+	must(pr, of(pr, "test.double", "before"))
+	args, err := wire.AppendAny(nil, []any{"by hand"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, away := range []struct {
+		what     string
+		go_, end func()
+	}{{"stalled", server.Stall, server.Resume}, {"killed", server.Kill, func() { server.Start() }}} {
+		away.go_()
+		receipts := make(map[string]*Receipt[string])
+		for i := range 100 {
+			what := fmt.Sprint(away.what, i)
+			if receipts[what], err = Apply(pr.Tasks, of(pr, "test.double", what), Keep(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := make(map[string]error)
+		for what, r := range receipts {
+			if _, told[what] = r.Stored().Wait(limited(t)); wire.CodeOf(told[what]) != wire.Unavailable {
+				t.Errorf("%s: %v", what, told[what])
+			}
+			if _, err := r.Result().Wait(limited(t)); wire.CodeOf(err) != wire.Unavailable {
+				t.Errorf("%s: the result: %v", what, err)
+			}
+		}
+		if _, told["by hand"] = pr.RunNow(limited(t), "test.double", args); wire.CodeOf(told["by hand"]) != wire.Unavailable {
+			t.Errorf("tasks run: %v", told["by hand"])
+		}
+		away.end()
+		eventually(t, "one is applied again, and runs", 30*time.Second, func() bool {
+			r, err := Apply(pr.Tasks, of(pr, "test.double", "after "+away.what), Keep(time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.Result().Wait(limited(t))
+			return err == nil
+		})
+		for what, err := range told {
+			if n := p.times(what); n != 0 && err != errNotKnown {
+				t.Errorf("%s ran %d times, though it was said: %v", what, n, err)
+			}
+		}
+		pr.storing.mu.Lock()
+		if n := len(pr.storing.waiting); n > 1 {
+			t.Errorf("%d are kept", n)
+		}
+		pr.storing.mu.Unlock()
+	}
+}
+
+// A key is free when its window is over, for Apply and for Write alike, and not before.
+func TestUniqueIsFreeWhenItsWindowIsOver(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		c := new(clock)
+		pr := p.begin(0, func(o *Options) { o.Clock = c.now })
+		written := func() error { // as Write does: the rows are in the player's change
+			task := of(pr, "test.double", "u")
+			r, o, err := pr.newRow(&task.job, []Option{Unique("written", time.Hour)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			if err := pr.group.Submit(&commit.Change{Home: inline{}, Rows: pr.rows(r, o), Done: func(o commit.Outcome) { done <- o.Err }}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				return notStored(err, o)
+			}
+			return nil
+		}
+		applied := func() error {
+			r, err := Apply(pr.Tasks, of(pr, "test.double", "u"), Unique("applied", time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.Stored().Wait(limited(t))
+			return err
+		}
+		for what, one := range map[string]func() error{"Write": written, "Apply": applied} {
+			if err := one(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			c.jump(59 * time.Minute)
+			if err := one(); wire.CodeOf(err) != wire.AlreadyExists {
+				t.Errorf("%s within the window: %v", what, err)
+			}
+			c.jump(time.Minute)
+			if err := one(); err != nil {
+				t.Errorf("%s after the window: %v", what, err)
+			}
+		}
+		if n := p.count(pr.sql, "SELECT COUNT(*) FROM tasks"); n != 4 {
+			t.Errorf("%d tasks are stored", n)
 		}
 	})
 }

@@ -37,7 +37,8 @@ const (
 	DefaultQueue   = "default"
 	DefaultRetries = 10
 	DefaultTimeout = 10 * time.Minute
-	DefaultBackoff = time.Second // before the first retry; each further one waits twice as long
+	DefaultBackoff = time.Second     // before the first retry; each further one waits twice as long
+	defaultTimeout = 2 * time.Second // of Options
 	maxBackoff     = 10 * time.Minute
 	maxArgs        = 64 << 10 // bytes of a task's arguments
 	maxResult      = 64 << 10

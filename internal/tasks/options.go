@@ -53,8 +53,8 @@ func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d }
 func Keep(d time.Duration) Option { return func(o *options) { o.keep = d } }
 
 // Unique refuses the task, with already_exists, if one with the same key was applied
-// less than window ago. In Write, a task that is refused fails the whole change, with
-// commit.ErrDuplicate. The key is 1 to 200 bytes.
+// less than window ago. In Write, a task that is refused fails the whole change. The key
+// is 1 to 200 bytes.
 func Unique(key string, window time.Duration) Option {
 	return func(o *options) { o.unique, o.window = key, window }
 }

@@ -13,7 +13,7 @@ import (
 var (
 	tasksTable = commit.NewTable("tasks", []string{"id"}, "name", "queue", "args", "state", "run_ms", "look_ms", "claim", "attempts",
 		"failures", "revoked", "retries", "backoff_ms", "timeout_ms", "retain_ms", "created_ms", "ended_ms", "result", "problem")
-	keysTable  = commit.NewTable("tasks_keys", []string{"unique_key"}, "id", "until_ms")
+	keysTable  = commit.NewTable("tasks_keys", []string{"unique_key"}, "id", "until_ms").Expiring("until_ms")
 	ticksTable = commit.NewTable("tasks_ticks", []string{"schedule", "tick_ms"}, "id")
 )
 

@@ -25,6 +25,7 @@ type Options struct {
 	Concurrency int            // tasks that run at once in this process
 	Schedules   []Schedule
 	CatchUp     time.Duration // how late a tick that was missed still runs
+	Timeout     time.Duration // until Apply is answered, whatever SQL does; 0: 2 s
 	Lease       time.Duration // after which a worker that says nothing is taken for dead, and what nobody has begun is handed over anew; 0: 15 s
 	Lost        time.Duration // the same for ephemeral tasks, from 7 s to 30 s; 0: 30 s
 	Grace       time.Duration // how long a function may go on when its context has ended; 0: 30 s
@@ -62,7 +63,8 @@ type Tasks struct {
 	started atomic.Bool
 
 	// any goroutine
-	mu        sync.Mutex      // guards running, ephemeral and closed
+	mu        sync.Mutex // guards running, ephemeral and closed
+	storing   storing
 	running   map[int64]*run  // by the task's row
 	ephemeral map[string]*run // by the task's id
 	closed    bool            // no run begins any more
@@ -112,11 +114,13 @@ func New(o Options) (*Tasks, error) {
 	if errMessageType != nil {
 		return nil, errMessageType
 	}
+	orElse(&o.Timeout, defaultTimeout)
 	orElse(&o.Lease, defaultLease)
 	orElse(&o.Lost, asynqLease)
 	orElse(&o.Grace, defaultGrace)
 	t := &Tasks{
 		o: o, definitions: make(map[string]*Definition), running: make(map[int64]*run), ephemeral: make(map[string]*run),
+		storing: storing{timeout: o.Timeout},
 		stopped: make(chan struct{}), shut: make(chan struct{}), nudge: make(chan struct{}, 1), stats: newStats(o.Definitions),
 		slots: make(slots, o.Concurrency), unwritten: make(chan struct{}, maxUnwritten),
 	}
