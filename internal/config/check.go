@@ -29,7 +29,7 @@ var checks = map[string]check{
 	"dsn": {func(s string) bool { return s == "" || isPath(s) },
 		`user:password@tcp(host:3306)/database or user:password@unix(/path)/database for mysql; for sqlite a file's path, or "" for gameserverd.db in data_dir`},
 	"redis": {isRedisURL, `embedded, or a URL such as redis://user:password@host:6379/0; it begins with ` + strings.Join(redisSchemes, ", ")},
-	"http":  {func(s string) bool { return s == "" || isHTTP(s) }, `a URL such as http://host:8086/write?db=game, or ""`},
+	"http":  {func(s string) bool { return s == "" || isHTTP(s) }, `a URL that begins with http:// or https://, or ""`},
 	"shop": {isShopItem,
 		"item:price, one, a list or none, no item twice; an item is " + nameRule + ", a price an integer from 1 to " + strconv.Itoa(maxPrice)},
 	"keyfile": {func(s string) bool { _, ok := parseKeyFile(s); return ok },
