@@ -86,6 +86,37 @@ func rising(values []float64, from float64) bool {
 	return len(values) > 0
 }
 
+// TestInfluxIsNoWebPage: a server that says 200 to everything has not taken the metrics.
+// They are kept, somebody is told, and all of them arrive when the right one answers.
+func TestInfluxIsNoWebPage(t *testing.T) {
+	const pages = 3
+	s := newSink(t, func(n int, w http.ResponseWriter, _ string) {
+		switch {
+		case n <= pages:
+			io.WriteString(w, "<!DOCTYPE html><title>Welcome</title>")
+		case n == pages+1:
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	p := startPush(t, InfluxOptions{URL: s.URL + "/write?db=game"}, "metrics do not reach InfluxDB")
+	eventually(t, "pushes", func() bool { return p.Stats().Sent >= 3 })
+	p.stop()
+	if !rising(s.values(pages+1), 1) {
+		t.Errorf("what the web page got is lost: %v", s.values(pages+1))
+	}
+	if st := p.Stats(); st.Failed != pages+1 || st.Dropped != 0 {
+		t.Errorf("%+v", st)
+	}
+	if p.logged("metrics do not reach InfluxDB") != 1 {
+		t.Fatal("nobody is told")
+	}
+	if words := p.logs.FilterMessageSnippet("do not reach").All()[0].ContextMap(); words["status"] != int64(200) || words["answer"] != "<!DOCTYPE html><title>Welcome</title>" {
+		t.Errorf("the log says %v", words)
+	}
+}
+
 // TestInfluxErrors: a body that the server fails at is sent again until it is taken,
 // before those after it.
 func TestInfluxErrors(t *testing.T) {

@@ -74,7 +74,7 @@ func (x *Influx) try(ctx context.Context, body []byte) (wait time.Duration, done
 		}
 	}
 	switch {
-	case err == nil && a.status/100 == 2:
+	case err == nil && a.status == http.StatusNoContent: // what all say that speak this; 200 says a web page, or InfluxDB 1 that has not done it
 		x.sent.Add(1)
 		x.through()
 		return 0, true
@@ -125,14 +125,14 @@ type answer struct {
 
 // later tells whether the same body may be taken later. It may where the server is
 // not well or too busy, or what is wrong is not the body: the path, the database, the
-// token.
+// token, the server itself.
 func (a *answer) later() bool {
 	switch a.status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired,
 		http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
 	}
-	return a.status/100 != 4 // 3xx: somebody has moved it
+	return a.status/100 != 4 // 2xx: it is not InfluxDB; 3xx: somebody has moved it
 }
 
 // post sends one request.
