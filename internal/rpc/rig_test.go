@@ -290,6 +290,9 @@ func (r *rig) check() {
 		if n := len(l.hub.uids); n != 0 {
 			r.t.Errorf("hub %d still knows %d uids", i, n)
 		}
+		if n := l.hub.watching; n != 0 {
+			r.t.Errorf("hub %d keeps all calls of %d sessions", i, n)
+		}
 		if n := len(l.hub.rooms); n != 0 {
 			r.t.Errorf("hub %d still has %d rooms", i, n)
 		}
