@@ -41,7 +41,7 @@ const (
 	countStates = `SELECT state, COUNT(*) FROM tasks GROUP BY state`
 	revokeOne   = `UPDATE tasks SET state = 4, revoked = 1, ended_ms = ?, look_ms = ? WHERE id = ? AND state = 0`
 	stopOne     = `UPDATE tasks SET revoked = 1 WHERE id = ? AND state = 1 AND revoked = 0`
-	retryOne    = `UPDATE tasks SET state = 0, revoked = 0, failures = 0, ended_ms = 0, run_ms = ?, look_ms = ? WHERE id = ? AND state IN (3, 4)`
+	retryOne    = `UPDATE tasks SET state = 0, revoked = 0, attempts = 0, failures = 0, ended_ms = 0, run_ms = ?, look_ms = ? WHERE id = ? AND state IN (3, 4)`
 	archiveOne  = `UPDATE tasks SET state = 3, ended_ms = ?, look_ms = ?, problem = ? WHERE id = ? AND state = 0`
 )
 
