@@ -197,6 +197,7 @@ func TestGuessersElsewhereKeepNobodyOut(t *testing.T) {
 		guess(fmt.Sprintf("[2001:db8:%x:%x00::1]:1", n>>8, n&0xff), true)
 	}
 	guess("192.0.2.200:1", false)
+	guess("[::1]:1", true)
 	r.want("who has the token, by ssh -L", r.signInWith(testToken), 200, "csrf")
 	if n := len(r.signins.tries); n > triesFirst+2 {
 		t.Errorf("%d addresses are remembered", n)
