@@ -53,6 +53,8 @@ func (h *Hub) Closed(conn uint64, err error) {
 		if !s.has(flagClosing) { // else the log has why it was closed
 			h.logClosed(s, wire.SlowConsumer, "it does not take what is sent to it")
 		}
+	case "input_full":
+		h.countEnd(s, wire.FrameTooLarge)
 	case "peer_closed", "reset", "timeout", "broken":
 		h.countEnd(s, "")
 	}

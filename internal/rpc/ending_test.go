@@ -51,6 +51,7 @@ func TestASessionEndsForOneReason(t *testing.T) {
 		{"kicked, reset", func(r *rig, p *peer) { kick(r); reset(p) }, wire.Kicked},
 		{"finished, reset", func(_ *rig, p *peer) { p.link.hub.EOF(p.conn); reset(p) }, "gone"},
 		{"slow", func(_ *rig, p *peer) { slow(p) }, wire.SlowConsumer},
+		{"more kept than may be", func(_ *rig, p *peer) { p.link.end(p.conn, cut("input_full")) }, wire.FrameTooLarge},
 		{"counted below, reset", func(_ *rig, p *peer) { p.link.hub.ClaimEnd(p.conn); reset(p) }, ""},
 		{"counted below, refused", func(_ *rig, p *peer) {
 			p.link.hub.ClaimEnd(p.conn)

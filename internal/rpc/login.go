@@ -90,6 +90,7 @@ func (h *Hub) stay(s *session) {
 
 // lost ends the login of a connection that could not be moved and is closed.
 func (h *Hub) lost(was session, c *Call, done *future.Future[struct{}]) {
+	h.countEnd(&was, "")
 	h.orphans[c] = struct{}{}
 	h.peers.waiting.Add(-int64(was.ext.box.count))
 	h.countInput(-was.ext.box.size())

@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 
 	"gameserverd/wire"
@@ -85,6 +86,9 @@ func TestALostMoveLosesItsMailboxToo(t *testing.T) {
 	r.settle()
 	p.link.hub.Closed(p.conn, errors.New("reset"))
 	r.settle()
+	if have := r.endings(); !maps.Equal(have, map[string]int64{"gone": 1}) {
+		t.Errorf("it has ended as %v", have)
+	}
 	if r.peers.waiting.Load() != 0 || r.peers.Underway() != 0 || r.peers.moving.Load() != 0 {
 		t.Errorf("%d messages wait, %d calls are under way, %d sessions move", r.peers.waiting.Load(), r.peers.Underway(), r.peers.moving.Load())
 	}
