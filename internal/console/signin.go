@@ -314,7 +314,7 @@ func (c *Console) tryToken(w http.ResponseWriter, r *http.Request, token string)
 	}
 	told, before := c.signins.tell()
 	if before > 0 {
-		c.o.Log.Info("more wrong tokens for the console were tried", zap.Int("tokens", before))
+		c.o.Log.Info("more wrong tokens for the console were tried", zap.Int("left_out", before))
 	}
 	if told {
 		c.o.Log.Info("a wrong token for the console", zap.String("peer", r.RemoteAddr))

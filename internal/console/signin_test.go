@@ -247,7 +247,7 @@ func TestGuessesFillNoDisk(t *testing.T) {
 	wrong(triesAll + 7)
 	now = now.Add(triesWindow + time.Second)
 	r.want("a guess", r.signInWith("a wrong token of 20"), http.StatusUnauthorized, "")
-	if lines := r.logs.FilterMessage("more wrong tokens for the console were tried").All(); len(lines) != 1 || lines[0].ContextMap()["tokens"] != int64(7) {
+	if lines := r.logs.FilterMessage("more wrong tokens for the console were tried").All(); len(lines) != 1 || lines[0].ContextMap()["left_out"] != int64(7) {
 		t.Errorf("%v", lines)
 	}
 	wrong(triesAll)
