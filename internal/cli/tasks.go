@@ -47,7 +47,13 @@ func (c *Ctl) TaskList(ctx context.Context, state string, limit int) error {
 	return Failed(w.Flush())
 }
 
-func timeOf(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+// timeOf is "-" where the time is not known: of what Redis keeps aside.
+func timeOf(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
+}
 
 // TaskShow prints all of one task.
 func (c *Ctl) TaskShow(ctx context.Context, id string) error {

@@ -35,9 +35,9 @@ type Task struct {
 	Attempts  int64           `json:"attempts"`
 	Failures  int64           `json:"failures"`
 	Retries   int64           `json:"retries"`
-	Problem   string          `json:"problem,omitempty"`
-	Args      json.RawMessage `json:"args"`
-	Result    json.RawMessage `json:"result,omitempty"`
+	Problem   string          `json:"problem,omitempty"` // in lists its beginning
+	Args      json.RawMessage `json:"args,omitempty"`    // not in lists
+	Result    json.RawMessage `json:"result,omitempty"`  // not in lists
 }
 
 // TaskStates are the states of tasks.
@@ -45,9 +45,9 @@ var TaskStates = []string{"waiting", "running", "done", "archived", "revoked"}
 
 // TaskList is the answer of /tasks.
 type TaskList struct {
-	Counts map[string]int64 `json:"counts"` // all there are, by state
+	Counts map[string]int64 `json:"counts"` // all durable ones, by state
 	Queues []TaskQueue      `json:"queues"` // as Redis has them; null: it does not answer
-	Tasks  []Task           `json:"tasks"`
+	Tasks  []Task           `json:"tasks"`  // of the archived, also what Redis keeps aside
 }
 
 // TaskQueue is a queue with something in it.

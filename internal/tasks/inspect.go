@@ -2,10 +2,10 @@ package tasks
 
 import (
 	"context"
+	"strings"
 	"time"
 
-	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"gameserverd/internal/store"
 	"gameserverd/wire"
@@ -33,11 +33,18 @@ type Info struct {
 
 const infoColumns = `id, name, queue, state, run_ms, created_ms, ended_ms, attempts, failures, retries, problem, args, result`
 
+// What a list has of each: arguments and results could be 128 MB of a thousand, and
+// nobody reads them there; of a problem the beginning.
+const (
+	maxListed   = 500
+	listColumns = `id, name, queue, state, run_ms, created_ms, ended_ms, attempts, failures, retries, SUBSTR(problem, 1, 500), '', ''`
+)
+
 // Statements. selectInfo finds one row by the primary key; selectInfos those of a
 // state, the next to be looked at first, by tasks_look; countStates counts by it.
 const (
 	selectInfo  = `SELECT ` + infoColumns + ` FROM tasks WHERE id = ?`
-	selectInfos = `SELECT ` + infoColumns + ` FROM tasks WHERE state = ? ORDER BY look_ms LIMIT ?`
+	selectInfos = `SELECT ` + listColumns + ` FROM tasks WHERE state = ? ORDER BY look_ms LIMIT ?`
 	countStates = `SELECT state, COUNT(*) FROM tasks GROUP BY state`
 	revokeOne   = `UPDATE tasks SET state = 4, revoked = 1, ended_ms = ?, look_ms = ? WHERE id = ? AND state = 0`
 	stopOne     = `UPDATE tasks SET revoked = 1 WHERE id = ? AND state = 1 AND revoked = 0`
@@ -53,12 +60,13 @@ func scanInfo(r store.Row) (i Info, err error) {
 	return i, err
 }
 
-// Show finds a durable task; not_found: it never was, or has ended and was forgotten.
-// Any goroutine but a loop's.
+// Show finds a task, an ephemeral one as Redis has it, for which what is not known is 0;
+// not_found: it never was, or has ended and was forgotten. Any goroutine but a loop's.
 func (t *Tasks) Show(ctx context.Context, id ID) (Info, error) {
 	n, ok := id.row()
 	if !ok {
-		return Info{}, errNoTask(id)
+		c, err := t.findCarried(ctx, id)
+		return c.Info, err
 	}
 	found, err := t.o.SQL.FetchOneContext(ctx, selectInfo, n)
 	switch {
@@ -74,7 +82,9 @@ func errNoTask(id ID) error {
 	return wire.Errorf(wire.NotFound, "there is no task %s, or it has ended and was forgotten", id)
 }
 
-// List finds durable tasks in a state, limit at most. Any goroutine but a loop's.
+// List finds tasks in a state, limit at most, without arguments and results and with the
+// beginning of the problem. Those that are durable, and behind them, of the archived, what
+// Redis keeps aside, unless it does not answer. Any goroutine but a loop's.
 func (t *Tasks) List(ctx context.Context, state State, limit int) ([]Info, error) {
 	rows, err := t.o.SQL.FetchAllContext(ctx, selectInfos, int64(state), int64(limit))
 	if err != nil {
@@ -85,6 +95,14 @@ func (t *Tasks) List(ctx context.Context, state State, limit int) ([]Info, error
 		if list[i], err = scanInfo(found); err != nil {
 			return nil, err
 		}
+		list[i].Problem = strings.ToValidUTF8(list[i].Problem, "\uFFFD")
+	}
+	if state == Archived && len(list) < limit {
+		aside, err := t.listAside(ctx, limit-len(list))
+		if err != nil {
+			t.o.Log.Debug("what redis keeps aside could not be listed", zap.Error(err))
+		}
+		list = append(list, aside...)
 	}
 	return list, nil
 }
@@ -141,7 +159,7 @@ func (t *Tasks) Revoke(ctx context.Context, id ID) (waiting bool, err error) {
 	case info.state == Waiting:
 		return t.Revoke(ctx, id) // it has just been put back
 	}
-	return false, wire.Errorf(wire.FailedPrecondition, "task %s has ended: it is %v", id, info.state)
+	return false, errEnded(id, info.state)
 }
 
 // stopRun cancels a run of this process.
@@ -157,45 +175,12 @@ func (t *Tasks) stopRun(id ID) {
 	}
 }
 
-// revokedKey says in Redis that an ephemeral task was revoked.
-func revokedKey(id ID) string { return "gameserverd:tasks:revoked:" + string(id) }
-
-const revokedFor = 24 * time.Hour
-
-func (t *Tasks) revokedEphemeral(ctx context.Context, id ID) (bool, error) {
-	cmd := redis.NewIntCmd(ctx, "exists", revokedKey(id))
-	t.link.join(cmd)
-	return cmd.Val() == 1, cmd.Err()
-}
-
-func (t *Tasks) revokeEphemeral(ctx context.Context, id ID) (waiting bool, err error) {
-	var info *asynq.TaskInfo
-	for queue := range t.o.Queues {
-		if info, err = t.inspector.GetTaskInfo(queue, string(id)); err == nil {
-			break
-		}
-	}
-	if info == nil {
-		return false, errNoTask(id)
-	}
-	first, err := t.o.Redis.Client().SetNX(ctx, revokedKey(id), 1, revokedFor).Result()
-	switch {
-	case err != nil:
-		return false, err
-	case !first:
-		return false, wire.Errorf(wire.FailedPrecondition, "task %s was revoked already", id)
-	}
-	if t.inspector.DeleteTask(info.Queue, string(id)) == nil {
-		return true, nil
-	}
-	t.stopRun(id)
-	t.bus.publish(message{Kind: kindRevoke, Task: string(id)})
-	return false, nil
-}
-
 // Retry makes a task wait again that was archived or revoked, with all its retries. Any
 // goroutine but a loop's.
 func (t *Tasks) Retry(ctx context.Context, id ID) error {
+	if _, durable := id.row(); !durable {
+		return t.retryEphemeral(ctx, id)
+	}
 	now := t.o.Clock().UnixMilli()
 	info, err := t.act(ctx, id, "archived or revoked", retryOne, now, now+t.handGrace())
 	if err == nil {
@@ -205,8 +190,14 @@ func (t *Tasks) Retry(ctx context.Context, id ID) error {
 	return err
 }
 
-// Archive puts a task that waits aside. Any goroutine but a loop's.
+// Archive puts a durable task that waits aside. Any goroutine but a loop's.
 func (t *Tasks) Archive(ctx context.Context, id ID) error {
+	if _, durable := id.row(); !durable {
+		if _, err := t.findCarried(ctx, id); err != nil {
+			return err
+		}
+		return wire.Errorf(wire.FailedPrecondition, "task %s is ephemeral: it can be revoked, not archived", id)
+	}
 	now := t.o.Clock()
 	_, err := t.act(ctx, id, "waiting", archiveOne, now.UnixMilli(), now.Add(keepArchived).UnixMilli(), []byte("archived by hand"))
 	return err

@@ -15,7 +15,7 @@ import (
 // Anybody may write into Redis. A message that asynq cannot decode, or whose time is over
 // when asynq gets it, never comes to process: its slot would be taken for ever. So each
 // is looked at before asynq has it, as asynq decodes it: with its own type.
-var messageType, errMessageType = findMessageType("type", "payload", "id", "queue", "timeout", "deadline")
+var messageType, errMessageType = findMessageType("type", "payload", "id", "queue", "timeout", "deadline", "retried", "error_msg", "last_failed_at")
 
 func findMessageType(fields ...protoreflect.Name) (protoreflect.MessageType, error) {
 	m, err := protoregistry.GlobalTypes.FindMessageByName("asynq.TaskMessage")

@@ -216,7 +216,7 @@ func TestEphemeral(t *testing.T) {
 		if _, err := pr.Revoke(limited(t), running); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "it ends", 10*time.Second, func() bool { return pr.Counters().Revoked == 1 })
+		eventually(t, "it ends", 10*time.Second, func() bool { return pr.Counters().Revoked == 2 })
 		if _, err := pr.Revoke(limited(t), running); err == nil {
 			t.Error("revoked twice")
 		}

@@ -73,7 +73,7 @@ export function bytes(v) {
 }
 
 export function clock(at) {
-  return new Date(at).toLocaleTimeString([], { hour12: false });
+  return !at ? "–" : new Date(at).toLocaleTimeString([], { hour12: false });
 }
 
 export function when(at) {
