@@ -191,41 +191,61 @@ func (c *carrier) run() {
 	workers.Wait()
 }
 
-// deliverAll hands list to asynq, which it changes: those that may run now in as few
-// pieces as there can be. With an error it returns those that asynq has not, or may not have.
+// deliverAll hands list to asynq, many pieces at the same time, of which link makes
+// pipelines. With an error it returns those that asynq has not, or may not have.
 func (c *carrier) deliverAll(ctx context.Context, list []delivery) (rest []delivery, err error) {
-	now := c.tasks.o.Clock().UnixMilli()
-	for len(list) > 0 {
-		first := list[0]
-		if first.runMS > now {
-			if err := c.deliver(ctx, first); err != nil {
-				return list, err
+	pieces := piecesOf(list, c.tasks.o.Clock().UnixMilli())
+	for len(pieces) > 0 && err == nil {
+		some := pieces[:min(carrierStep, len(pieces))]
+		pieces = pieces[len(some):]
+		errs := make([]error, len(some))
+		var group sync.WaitGroup
+		for i := 1; i < len(some); i++ {
+			group.Go(func() { errs[i] = c.deliverPiece(ctx, some[i]) })
+		}
+		errs[0] = c.deliverPiece(ctx, some[0])
+		group.Wait()
+		for i, failed := range errs {
+			if failed != nil {
+				err = failed
+				rest = append(rest, some[i]...)
 			}
-			list = list[1:]
+		}
+	}
+	for _, piece := range pieces {
+		rest = append(rest, piece...)
+	}
+	return rest, err
+}
+
+// piecesOf are what asynq carries at once: of those that are due, many of a queue.
+func piecesOf(list []delivery, now int64) (pieces [][]delivery) {
+	last := make(map[string]int) // the piece to which what is due is added, by queue
+	for _, d := range list {
+		if d.runMS > now {
+			pieces = append(pieces, []delivery{d})
 			continue
 		}
-		n := 0 // those that go with the first come to the front
-		for i := range list {
-			if list[i].runMS <= now && list[i].queue == first.queue && n < maxBundle {
-				list[i], list[n] = list[n], list[i]
-				n++
-			}
+		i, some := last[d.queue]
+		if !some || len(pieces[i]) == maxBundle {
+			i = len(pieces)
+			pieces = append(pieces, make([]delivery, 0, maxBundle))
+			last[d.queue] = i
 		}
-		if n == 1 {
-			err = c.deliver(ctx, first)
-		} else {
-			ids := make([]int64, n)
-			for i, d := range list[:n] {
-				ids[i] = d.id
-			}
-			err = c.deliverBundle(ctx, first.queue, ids)
-		}
-		if err != nil {
-			return list, err
-		}
-		list = list[n:]
+		pieces[i] = append(pieces[i], d)
 	}
-	return nil, nil
+	return pieces
+}
+
+func (c *carrier) deliverPiece(ctx context.Context, piece []delivery) error {
+	if len(piece) == 1 {
+		return c.deliver(ctx, piece[0])
+	}
+	ids := make([]int64, len(piece))
+	for i, d := range piece {
+		ids[i] = d.id
+	}
+	return c.deliverBundle(ctx, piece[0].queue, ids)
 }
 
 // deliver hands one task to asynq, if asynq has it not already.

@@ -58,7 +58,7 @@ func TestRunEndsWhenItsLeaseIsOver(t *testing.T) {
 	var r runs
 	const lease = time.Second
 	pr := p.begin(2, func(o *Options) { o.Lease, o.Definitions = lease, append(o.Definitions, r.long(false)) })
-	must(pr, Make[string](pr.define("test.long")))
+	task := must(pr, Make[string](pr.define("test.long")))
 	until := func() int64 { return p.count(watch, "SELECT look_ms FROM tasks") }
 	eventually(t, "it runs", 10*time.Second, func() bool { return r.n() == 1 })
 	begun := until()
@@ -74,6 +74,7 @@ func TestRunEndsWhenItsLeaseIsOver(t *testing.T) {
 	}
 	link.Resume()
 	eventually(t, "it runs again", 30*time.Second, func() bool { return r.n() == 2 })
+	pr.stopRun(task.ID) // so that the end need not wait for it
 }
 
 // A process that takes a row again that it runs already ends the run that it had.
@@ -133,4 +134,5 @@ func TestOldRunOfAnEphemeralTaskDoesNotHideTheNew(t *testing.T) {
 	if n := pr.Running(); n != 1 {
 		t.Errorf("%d are known to run", n)
 	}
+	pr.stopRun(id) // so that the end need not wait for it
 }

@@ -1,14 +1,10 @@
 package tasks
 
 import (
-	"crypto/rand"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
 
@@ -19,12 +15,6 @@ const (
 	maxLooks       = 20  // steps at once
 	maxIdleLooks   = 4   // of those, steps in which everything stands in a queue
 	maxLookAfter   = time.Hour
-	// epochKey says which Redis this is: one that was emptied or replaced has none, or
-	// another.
-	epochKey = "gameserverd:tasks:epoch"
-	// handingKey is there while, and shortly after, one process hands everything over.
-	handingKey = "gameserverd:tasks:handing"
-	handingFor = 30 * time.Second
 	// maxLost is how many workers may die with a task before it is taken for their
 	// murderer.
 	maxLost = 8
@@ -36,7 +26,6 @@ const (
 	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
 	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
-	selectAll   = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND id > ? ORDER BY id LIMIT 500`                                                                                       // primary key
 )
 
 // reconcile looks after rows until Close: those that nobody has taken are handed over
@@ -65,7 +54,8 @@ func (t *Tasks) reconcile() {
 
 // reconciler is what a reconciler remembers.
 type reconciler struct {
-	epoch     string    // of the Redis that has everything
+	epoch     string // of the Redis that has what waits, but what of handing it has not yet
+	handing   handing
 	notBefore time.Time // nobody is taken for dead before
 	cleaned   time.Time // when ended rows were last looked for
 	unclean   bool      // there were more
@@ -75,15 +65,15 @@ type reconciler struct {
 // reconcileOnce looks once. more tells that the next look is to be at once.
 func (t *Tasks) reconcileOnce(s *reconciler) (more bool, err error) {
 	now := t.o.Clock()
-	redisErr := t.checkEpoch(s)
 	if err := t.takeOverDead(now, now.After(s.notBefore)); err != nil {
 		s.notBefore = t.o.Clock().Add(t.o.Lease) // those who live renew their leases first
 		return false, err
 	}
+	handing, redisErr := t.checkEpoch(s)
 	if redisErr == nil {
 		redisErr = t.recoverLost(s, now)
 	}
-	if redisErr == nil { // Redis has a health of its own
+	if redisErr == nil && !handing { // Redis has a health of its own
 		if err := t.handAgain(s, now); err != nil {
 			return false, err
 		}
@@ -92,80 +82,7 @@ func (t *Tasks) reconcileOnce(s *reconciler) (more bool, err error) {
 		s.cleaned = now
 		s.unclean, err = t.clean(now)
 	}
-	return s.unclean, err
-}
-
-// checkEpoch hands everything over anew if Redis is not the one that had it.
-func (t *Tasks) checkEpoch(s *reconciler) error {
-	client := t.o.Redis.Client()
-	epoch, err := client.Get(t.ctx, epochKey).Result()
-	if err == redis.Nil {
-		fresh := rand.Text() + "." + strconv.FormatInt(t.o.Clock().UnixMilli(), 10)
-		if _, err = client.SetNX(t.ctx, epochKey, fresh, 0).Result(); err == nil {
-			epoch, err = client.Get(t.ctx, epochKey).Result()
-		}
-		if s.epoch == "" && epoch == fresh {
-			s.epoch = "nothing was in it" // nobody has handed anything over
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if s.epoch != "" && s.epoch != epoch {
-		// One process does for all. Should it die meanwhile, the others find what is left as
-		// they find all that waits for too long.
-		mine, err := client.SetNX(t.ctx, handingKey, epoch, handingFor).Result()
-		if err != nil {
-			return err
-		}
-		if mine {
-			handed, err := t.handAll()
-			if err != nil {
-				client.Del(t.ctx, handingKey) // it is tried again, by whoever is first
-				return err
-			}
-			if handed > 0 {
-				t.o.Log.Info("redis was empty: tasks were handed over anew", zap.Int("tasks", handed))
-			}
-		}
-	}
-	s.epoch = epoch
-	return nil
-}
-
-// epochBegan is when Redis was last found empty: all that waited then was handed over
-// since. 0: not known.
-func (s *reconciler) epochBegan() int64 {
-	_, text, _ := strings.Cut(s.epoch, ".")
-	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return ms
-}
-
-// handAll hands over everything that waits.
-func (t *Tasks) handAll() (handed int, err error) {
-	after := int64(0)
-	for {
-		rows, err := t.o.SQL.FetchAllContext(t.ctx, selectAll, after)
-		if err != nil {
-			return handed, err
-		}
-		list := make([]delivery, len(rows))
-		for i, found := range rows {
-			if err := found.Scan(&list[i].id, &list[i].queue, &list[i].runMS); err != nil {
-				return handed, err
-			}
-			after = list[i].id
-		}
-		if _, err := t.carrier.deliverAll(t.ctx, list); err != nil {
-			return handed, err
-		}
-		if handed += len(rows); len(rows) < lookStep {
-			return handed, nil
-		}
-	}
+	return handing || s.unclean, err
 }
 
 // handAgain hands over what waits longer than it should: the longer it does, the less
@@ -196,7 +113,7 @@ func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
 		byQueue := make(map[string][]int64)
 		for _, d := range list {
 			// A queue is first in, first out: what was handed over after its head waits there.
-			if head, waits := heads[d.queue]; waits && max(d.runMS, s.epochBegan()) > head {
+			if head, waits := heads[d.queue]; waits && max(d.runMS, epochBegan(s.epoch)) > head {
 				continue
 			}
 			byQueue[d.queue] = append(byQueue[d.queue], d.id)
