@@ -170,20 +170,20 @@ func TestRatesAndQuantiles(t *testing.T) {
 	if !ready || p[1] != 13 || p[2] != 2 || p[3] < 0.05 || p[3] > 0.1 || p[4] > 0.1 || !math.IsNaN(p[5]) {
 		t.Errorf("rates %v", p)
 	}
-	rows := one.F["rpc_call_run_seconds"]
+	rows := one.F["rpc_run_seconds"]
 	if len(rows) != 2 || rows[0][2] != 30.0 || rows[0][3] != 10.0 || rows[0][5].(float64) > 0.1 || rows[1][1] != "client" || rows[1][5].(float64) < 1000 {
 		t.Errorf("quantiles are of the last seconds: %v", rows)
 	}
 	if rows := one.F["rpc_calls_total"]; len(rows) != 3 || rows[1][1] != "aborted" || rows[1][3] != 2.0 {
 		t.Errorf("errors %v", rows)
 	}
-	if len(one.F["rpc_call_queue_seconds"]) != 0 {
+	if len(one.F["rpc_queue_seconds"]) != 0 {
 		t.Error("an empty histogram is sent")
 	}
 	for range 4 { // the window passes
 		_, _, one = step(window, nil)
 	}
-	if rows := one.F["rpc_call_run_seconds"]; rows[0][4] != nil || rows[0][3] != 0.0 {
+	if rows := one.F["rpc_run_seconds"]; rows[0][4] != nil || rows[0][3] != 0.0 {
 		t.Errorf("old values count as new: %v", rows)
 	}
 	for range 150 {

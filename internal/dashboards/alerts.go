@@ -52,7 +52,7 @@ type alert struct {
 // see calls and ownTime.
 var (
 	recordedCalls   = record{"job_instance_code:gameserverd_rpc_calls:rate5m", fmt.Sprintf("sum by (job, instance, code) (rate(%s{method!=%q}[5m]))", metrics.Calls.Name, metrics.NoMethod)}
-	recordedBuckets = record{"job_instance_le:gameserverd_rpc_call_run_seconds_bucket:rate5m", fmt.Sprintf("sum by (job, instance, le) (rate(%s_bucket{waits=\"\"}[5m]))", metrics.CallRun.Name)}
+	recordedBuckets = record{"job_instance_le:gameserverd_rpc_run_seconds_bucket:rate5m", fmt.Sprintf("sum by (job, instance, le) (rate(%s_bucket{waits=\"\"}[5m]))", metrics.CallRun.Name)}
 )
 
 func records() []record { return []record{recordedCalls, recordedBuckets} }

@@ -90,13 +90,13 @@ var trials = map[string][]trial{
 		{name: "for a minute", given: callsOf("sum", "ok", "0+140x80", "internal", "0x8 0+15x4 60x70"), at: 6 * time.Minute},
 	},
 	"GameserverdSlowCalls": {
-		{name: "a twentieth over half a second", given: append(callsOf("sum", "ok", "0+100x120"), buckets("rpc_call_run_seconds", `method="sum",`, "0.25", "0+95x120", "0.5", "0+95x120", "1", "0+100x120", "+Inf", "0+100x120")...),
+		{name: "a twentieth over half a second", given: append(callsOf("sum", "ok", "0+100x120"), buckets("rpc_run_seconds", `method="sum",`, "0.25", "0+95x120", "0.5", "0+95x120", "1", "0+100x120", "+Inf", "0+100x120")...),
 			at: 20 * time.Minute, labels: `instance: a`, summary: "one call in a hundred of a takes over 900ms"},
 		{name: "duels, which humans answer after three seconds", given: slices.Concat(callsOf("sum", "ok", "0+98x120"), callsOf("duel.challenge", "ok", "0+2x120"),
-			buckets("rpc_call_run_seconds", `method="sum",`, "0.00001", "0+98x120", "2.5", "0+98x120", "5", "0+98x120", "+Inf", "0+98x120"),
-			buckets("rpc_call_run_seconds", `method="duel.challenge",waits="client",`, "0.00001", "0x120", "2.5", "0x120", "5", "0+2x120", "+Inf", "0+2x120")), at: 25 * time.Minute},
-		{name: "fast", given: append(callsOf("sum", "ok", "0+100x120"), buckets("rpc_call_run_seconds", `method="sum",`, "0.25", "0+100x120", "0.5", "0+100x120", "+Inf", "0+100x120")...), at: 20 * time.Minute},
-		{name: "hardly any calls", given: append(callsOf("sum", "ok", "0+6x120"), buckets("rpc_call_run_seconds", `method="sum",`, "0.25", "0x120", "1", "0+6x120", "+Inf", "0+6x120")...), at: 20 * time.Minute},
+			buckets("rpc_run_seconds", `method="sum",`, "0.00001", "0+98x120", "2.5", "0+98x120", "5", "0+98x120", "+Inf", "0+98x120"),
+			buckets("rpc_run_seconds", `method="duel.challenge",waits="client",`, "0.00001", "0x120", "2.5", "0x120", "5", "0+2x120", "+Inf", "0+2x120")), at: 25 * time.Minute},
+		{name: "fast", given: append(callsOf("sum", "ok", "0+100x120"), buckets("rpc_run_seconds", `method="sum",`, "0.25", "0+100x120", "0.5", "0+100x120", "+Inf", "0+100x120")...), at: 20 * time.Minute},
+		{name: "hardly any calls", given: append(callsOf("sum", "ok", "0+6x120"), buckets("rpc_run_seconds", `method="sum",`, "0.25", "0x120", "1", "0+6x120", "+Inf", "0+6x120")...), at: 20 * time.Minute},
 	},
 	"GameserverdLoopLag": {
 		{name: "late timers", given: append(buckets("loop_lag_seconds", `loop="0",`, "0.1", "0+10x40", "0.25", "0+20x40", "+Inf", "0+20x40"), turns("0+500x40")), at: 5 * time.Minute, labels: `instance: a, loop: "0"`,

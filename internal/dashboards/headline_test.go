@@ -89,8 +89,8 @@ func TestHeadlineOfInfluxDB(t *testing.T) {
 			line("rpc_calls_total,method=sum,code=internal", i*10)
 			line("rpc_calls_total,method=unknown,code=unimplemented", i*1000)
 			line("store_up,store=sql", map[bool]int{true: 0, false: 1}[who == "c"])
-			fmt.Fprintf(&b, "gameserverd_rpc_call_run_seconds,instance=%s,method=sum count=%d.0,p99=0.01 %d\n", who, i, at)
-			fmt.Fprintf(&b, "gameserverd_rpc_call_run_seconds,instance=%s,method=duel.challenge,waits=client count=%d.0,p99=9 %d\n", who, i, at)
+			fmt.Fprintf(&b, "gameserverd_rpc_run_seconds,instance=%s,method=sum count=%d.0,p99=0.01 %d\n", who, i, at)
+			fmt.Fprintf(&b, "gameserverd_rpc_run_seconds,instance=%s,method=duel.challenge,waits=client count=%d.0,p99=9 %d\n", who, i, at)
 		}
 	}
 	response, err := http.Post(in.URL+"/write?db=game&precision=ms", "text/plain", strings.NewReader(b.String()))

@@ -18,7 +18,9 @@ func (s *scene) trouble() {
 	s.oddities()
 	s.ages()
 	s.reloads()
-	s.many(s.b, 150, "test.fail")
+	for range 4 { // each as many as one session may call at once; much more than a twentieth of all
+		s.many(s.b, 150, "test.fail")
+	}
 	s.many(s.a, 32, "test.slow", 500)
 	s.many(s.b, 8, "test.hold", 300)
 	s.fires("GameserverdPanics b", "GameserverdCertificateEnds a", "GameserverdCertificateEndsSoon a", "GameserverdErrors b", "GameserverdSlowCalls a",

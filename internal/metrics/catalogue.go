@@ -35,8 +35,8 @@ var (
 	LogLines     = counter("log_lines_total", "Lines of the log, by level: those that were written and those that were sampled away.", "level")
 
 	Calls     = counter("rpc_calls_total", "Calls of methods by clients that have ended or were refused, notifications included, by the error's code; ok: there was none. Calls of methods that there are not are all of the method unknown.", "method", "code")
-	CallQueue = durations("rpc_call_queue_seconds", "From when the daemon had read the message to when the call began: behind others of its loop, in the input of its connection and in the session's mailbox.", "method")
-	CallRun   = durations("rpc_call_run_seconds", "From when the call began, the reading of its bytes and decoding included, to when its response was written. Methods that wait for a client, by //rpc:waits, have waits=\"client\"; the others have no such label.", "method", "waits")
+	CallQueue = durations("rpc_queue_seconds", "From when the daemon had read the message to when the call began: behind others of its loop, in the input of its connection and in the session's mailbox.", "method")
+	CallRun   = durations("rpc_run_seconds", "From when the call began, the reading of its bytes and decoding included, to when its response was written. Methods that wait for a client, by //rpc:waits, have waits=\"client\"; the others have no such label.", "method", "waits")
 	Underway  = gauge("rpc_calls_underway", "Calls that have begun and not ended: those of futures and workers, to clients and from them.")
 
 	Asked       = counter("client_calls_total", "Calls of clients' functions by the server that have ended.")

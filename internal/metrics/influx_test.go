@@ -194,7 +194,7 @@ func TestInfluxOne(t *testing.T) {
 			t.Fatalf("point %d is %v", i, row[1])
 		}
 	}
-	_, rows = influxQL(t, server.URL, "", `SELECT "count", "sum", p50, p99, rate FROM gameserverd_rpc_call_run_seconds WHERE method = 'game.play'`)
+	_, rows = influxQL(t, server.URL, "", `SELECT "count", "sum", p50, p99, rate FROM gameserverd_rpc_run_seconds WHERE method = 'game.play'`)
 	if len(rows) != int(p.calls.Load()) {
 		t.Fatalf("%d points of a histogram, want %d", len(rows), p.calls.Load())
 	}
@@ -265,7 +265,7 @@ func TestInfluxConflict(t *testing.T) {
 	if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0].ContextMap()["answer"]), "field type conflict") {
 		t.Errorf("the log: %v", lines)
 	}
-	if _, rows := influxQL(t, server.URL, "", "SELECT rate FROM gameserverd_rpc_call_run_seconds"); len(rows) < 3 {
+	if _, rows := influxQL(t, server.URL, "", "SELECT rate FROM gameserverd_rpc_run_seconds"); len(rows) < 3 {
 		t.Errorf("%d points of the others", len(rows))
 	}
 }
@@ -301,7 +301,7 @@ func TestInfluxTwo(t *testing.T) {
 	if values := export("gameserverd_rpc_calls_total_value", want); len(values) != want || !rising(values, 1) {
 		t.Errorf("calls: %v, want 1 to %d", values, want)
 	}
-	if values := export("gameserverd_rpc_call_run_seconds_p90", want-1); len(values) != want-1 || values[0] != 0.00475 {
+	if values := export("gameserverd_rpc_run_seconds_p90", want-1); len(values) != want-1 || values[0] != 0.00475 {
 		t.Errorf("p90: %v", values)
 	}
 }

@@ -98,7 +98,7 @@ func TestPageShowsTheBatch(t *testing.T) {
 	if v := one(t, all, "gameserverd_loop_callbacks_waiting", "0").GetGauge().GetValue(); v != -1.5 {
 		t.Errorf("the gauge = %v, want -1.5", v)
 	}
-	run := one(t, all, "gameserverd_rpc_call_run_seconds", "game.play").GetHistogram()
+	run := one(t, all, "gameserverd_rpc_run_seconds", "game.play").GetHistogram()
 	if run.GetSampleCount() != 4 || run.GetSampleSum() != 60.003015 {
 		t.Errorf("run: count %d, sum %v; want 4, 60.003015", run.GetSampleCount(), run.GetSampleSum())
 	}
@@ -126,7 +126,7 @@ func TestPageShowsTheBatch(t *testing.T) {
 	if !strings.HasPrefix(header.Get("Content-Type"), openMetrics) {
 		t.Errorf("content type %q", header.Get("Content-Type"))
 	}
-	line := `gameserverd_rpc_call_run_seconds_bucket{method="game.play",le="0.005"} 3 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.003 1.700000000123`
+	line := `gameserverd_rpc_run_seconds_bucket{method="game.play",le="0.005"} 3 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.003 1.700000000123`
 	for _, want := range []string{line, "# TYPE gameserverd_rpc_calls counter\n", "\n# EOF\n"} {
 		if !strings.Contains(open, want) {
 			t.Errorf("OpenMetrics lacks %q", want)
@@ -167,7 +167,7 @@ func TestPageForgets(t *testing.T) {
 			t.Errorf("the second page has %q still", text)
 		}
 	}
-	for _, text := range []string{`rpc_calls_total{method="b",code="ok"} 3.0`, `rpc_call_run_seconds_count{method="c"} 0`} {
+	for _, text := range []string{`rpc_calls_total{method="b",code="ok"} 3.0`, `rpc_run_seconds_count{method="c"} 0`} {
 		if !strings.Contains(second, text) {
 			t.Errorf("the second page lacks %q", text)
 		}

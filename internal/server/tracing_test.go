@@ -334,7 +334,7 @@ func exemplarsOf(t *testing.T, s *testServer, method string) string {
 	}
 	var lines []string
 	for line := range strings.Lines(string(body)) {
-		if strings.HasPrefix(line, "gameserverd_rpc_call_run_seconds_bucket") && strings.Contains(line, `"`+method+`"`) {
+		if strings.HasPrefix(line, "gameserverd_rpc_run_seconds_bucket") && strings.Contains(line, `"`+method+`"`) {
 			lines = append(lines, line)
 		}
 	}

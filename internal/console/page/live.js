@@ -144,8 +144,8 @@ function methodTable() {
     update(tick) {
       const by = callsOf(tick);
       by.delete(noMethod);
-      for (const [id, , , , p50, p99] of rowsOf(tick, "rpc_call_run_seconds")) if (by.has(id)) Object.assign(by.get(id), { run50: p50, run99: p99 });
-      for (const [id, , , p50, p99] of rowsOf(tick, "rpc_call_queue_seconds")) if (by.has(id)) Object.assign(by.get(id), { queue50: p50, queue99: p99 });
+      for (const [id, , , , p50, p99] of rowsOf(tick, "rpc_run_seconds")) if (by.has(id)) Object.assign(by.get(id), { run50: p50, run99: p99 });
+      for (const [id, , , p50, p99] of rowsOf(tick, "rpc_queue_seconds")) if (by.has(id)) Object.assign(by.get(id), { queue50: p50, queue99: p99 });
       for (const row of by.values()) row.codes.sort((a, b) => b[1] - a[1]);
       rows = [...by.values()];
       if (!el.contains(document.activeElement) || document.activeElement === search) {
