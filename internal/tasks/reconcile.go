@@ -23,7 +23,8 @@ const (
 // Statements. Index: tasks_look, but where another is named.
 const (
 	selectLooks = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
+	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (`                                                                        // primary key
+	updateWaits = `UPDATE tasks SET look_ms = CASE WHEN run_ms <= ? THEN ? WHEN run_ms >= ? THEN ? ELSE ? - run_ms END WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
 	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
 )
@@ -94,45 +95,59 @@ func (t *Tasks) handAgain(s *reconciler, now time.Time) error {
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		list := make([]delivery, len(rows))
-		waited := t.handGrace()
-		for i, found := range rows {
-			if err := found.Scan(&list[i].id, &list[i].queue, &list[i].runMS); err != nil {
-				return err
-			}
-			waited = max(waited, now.UnixMilli()-list[i].runMS)
-		}
-		if err := t.lookLater(list, now.UnixMilli(), now.UnixMilli()+min(waited, maxLookAfter.Milliseconds())); err != nil {
-			return err
-		}
 		if heads == nil {
 			if heads, err = t.heads(); err != nil {
 				return nil // Redis is away; the epoch, or the next look, brings it
 			}
 		}
-		byQueue := make(map[string][]int64)
-		for _, d := range list {
+		var stand, lost []delivery
+		for _, found := range rows {
+			var d delivery
+			if err := found.Scan(&d.id, &d.queue, &d.runMS); err != nil {
+				return err
+			}
 			// A queue is first in, first out: what was handed over after its head waits there.
 			if head, waits := heads[d.queue]; waits && max(d.runMS, epochBegan(s.epoch)) > head {
-				continue
+				stand = append(stand, d)
+			} else {
+				lost = append(lost, d)
 			}
-			byQueue[d.queue] = append(byQueue[d.queue], d.id)
 		}
-		if len(byQueue) == 0 {
+		if err := t.lookLater(stand, now); err != nil {
+			return err
+		}
+		if len(lost) == 0 {
 			idle++
-		}
-		for queue, ids := range byQueue {
-			for some := range slices.Chunk(ids, maxBundle) {
-				if err := t.carrier.deliverBundle(t.ctx, queue, some); err != nil {
-					return nil
-				}
-			}
+		} else if handed, err := t.handLost(lost, now); err != nil || !handed {
+			return err
 		}
 		if len(rows) < lookStep {
 			return nil
 		}
 	}
 	return nil
+}
+
+// handLost hands over what Redis has lost, in bundles: it may have what was carried alone,
+// as if a worker had it. handed: Redis has taken it.
+func (t *Tasks) handLost(list []delivery, now time.Time) (handed bool, err error) {
+	// First, so that other processes leave them alone, and nothing is handed over again and
+	// again while SQL takes no writes; and soon, in case that Redis does not take them.
+	if err := t.lookSoon(list, now); err != nil {
+		return false, err
+	}
+	byQueue := make(map[string][]int64)
+	for _, d := range list {
+		byQueue[d.queue] = append(byQueue[d.queue], d.id)
+	}
+	for queue, ids := range byQueue {
+		for some := range slices.Chunk(ids, maxBundle) {
+			if err := t.carrier.deliverBundle(t.ctx, queue, some); err != nil {
+				return false, nil
+			}
+		}
+	}
+	return true, t.lookLater(list, now)
 }
 
 // heads are when the first of each queue was put there, in milliseconds; nothing of an
@@ -151,19 +166,29 @@ func (t *Tasks) heads() (map[string]int64, error) {
 	return heads, nil
 }
 
-// lookLater sets when the rows of list are looked at again.
-func (t *Tasks) lookLater(list []delivery, now, next int64) error {
-	for len(list) > 0 {
-		n := min(len(list), maxBatch)
-		args := []any{next, now}
-		for _, d := range list[:n] {
+// lookSoon lets the rows of list be looked at again when they could have been taken.
+func (t *Tasks) lookSoon(list []delivery, now time.Time) error {
+	return t.setLooks(updateLooks, []any{now.UnixMilli() + t.handGrace(), now.UnixMilli()}, list)
+}
+
+// lookLater lets each row of list be looked at again when it has waited for twice as long,
+// but not sooner than lookSoon, and within maxLookAfter.
+func (t *Tasks) lookLater(list []delivery, now time.Time) error {
+	ms, soon, late := now.UnixMilli(), t.handGrace(), maxLookAfter.Milliseconds()
+	return t.setLooks(updateWaits, []any{ms - late, ms + late, ms - soon, ms + soon, 2 * ms, ms + soon}, list)
+}
+
+// setLooks runs one of the statements that set when rows are looked at again.
+func (t *Tasks) setLooks(statement string, first []any, list []delivery) error {
+	for some := range slices.Chunk(list, maxBatch) {
+		args := slices.Clone(first)
+		for _, d := range some {
 			args = append(args, d.id)
 		}
-		text, size := marks(n)
-		if _, err := t.o.SQL.ExecContext(t.ctx, updateLooks+text+`)`, fill(args, 2, size)...); err != nil {
+		text, size := marks(len(some))
+		if _, err := t.o.SQL.ExecContext(t.ctx, statement+text+`)`, fill(args, len(first), size)...); err != nil {
 			return err
 		}
-		list = list[n:]
 	}
 	return nil
 }

@@ -192,3 +192,44 @@ func TestCleaningManyHoldsNobodyUp(t *testing.T) {
 		t.Errorf("in %d looks", n)
 	}
 }
+
+// Redis fails between the look at what it has lost and the handing over: it is looked at
+// again soon, however long it has waited. Each task waits for its own next look.
+func TestRedisThatFailsWhileHandingOverDelaysLittle(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		c := new(clock)
+		h := new(failHook)
+		h.left.Store(1 << 60)
+		pr := p.begin(0, func(o *Options) {
+			o.Clock = c.now
+			o.Redis.Client().AddHook(h)
+		})
+		pr.look()
+		grace := defaultLease
+		p.seed(1, 1, time.Now().Add(-2*time.Hour), 0) // they are to be looked at when they were due, and a lease
+		p.seed(2, 1, time.Now().Add(-40*time.Second), 0)
+		p.seed(3, 1, time.Now().Add(-grace), 0)
+		h.left.Store(0)
+		pr.look()
+		next := func(id ID) time.Duration {
+			return time.UnixMilli(p.count(pr.sql, "SELECT look_ms FROM tasks WHERE id = ?", string(id))).Sub(c.now())
+		}
+		for _, id := range []ID{"1", "2", "3"} {
+			if in := next(id); in > grace {
+				t.Errorf("when redis has failed task %s is looked at again in %v", id, in)
+			}
+		}
+		h.left.Store(1 << 60)
+		c.jump(grace + time.Second)
+		eventually(t, "they are handed over", 20*time.Second, func() bool {
+			pr.look()
+			return pr.Counters().Handed == 3
+		})
+		pr.look()
+		for id, most := range map[ID]time.Duration{"1": time.Hour, "2": 2 * time.Minute, "3": time.Minute} {
+			if in := next(id); in > most || in < most/4 {
+				t.Errorf("task %s is looked at again in %v", id, in)
+			}
+		}
+	})
+}
