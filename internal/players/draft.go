@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"gameserverd/internal/commit"
 	"gameserverd/internal/game"
 )
@@ -170,7 +172,9 @@ func (d *Draft) OnFail(fn func(error) error) { d.told = append(d.told, fn) }
 // fail passes err through what OnFail was given.
 func (d *Draft) fail(err error) error {
 	for _, fn := range d.told {
-		d.e.guarded("panic after a change has failed", func() { err = fn(err) })
+		if p := panicOf(func() { err = fn(err) }); p != nil {
+			d.e.shard.players.o.Log.Error("panic after a change has failed", zap.Uint64("uid", d.e.uid), zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
+		}
 	}
 	return err
 }

@@ -255,16 +255,18 @@ func (e *entry) store(o *op, d *Draft, stored func()) {
 // stored makes a change visible. It is stored, whatever one of its functions does.
 func (e *entry) stored(d *Draft) {
 	for _, apply := range d.apply {
-		e.guarded("panic after a commit", apply)
+		if p := panicOf(apply); p != nil {
+			e.shard.players.o.Log.Error("panic after a commit", zap.Uint64("uid", e.uid), zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
+		}
 	}
 }
 
-// guarded runs fn; a panic of it is logged as what, and costs nothing else.
-func (e *entry) guarded(what string, fn func()) {
+// panicOf runs fn, and returns its panic if there was one.
+func panicOf(fn func()) *future.PanicError {
 	_, err := guard(func() (struct{}, error) { fn(); return struct{}{}, nil })
-	if p := new(future.PanicError); errors.As(err, &p) {
-		e.shard.players.o.Log.Error(what, zap.Uint64("uid", e.uid), zap.Any("panic", p.Value), zap.ByteString("stack", p.Stack))
-	}
+	var p *future.PanicError
+	errors.As(err, &p)
+	return p
 }
 
 // lose forgets a player whom another process has taken over.
