@@ -16,12 +16,13 @@ func newTasks(program string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tasks",
 		Short: "Look at background tasks and act on them",
-		Long: `Talks to a running daemon, found as "ctl" finds it, about the durable tasks of its
-database, whichever process runs them. docs/tasks.md says what the states mean.`,
+		Long: `Talks to a running daemon, found as "ctl" finds it, about the tasks of its database,
+whichever process runs them, and the ephemeral ones of its Redis. docs/tasks.md says
+what the states mean.`,
 		Example: `  gameserverd tasks list
   gameserverd tasks list --state archived --json
   gameserverd tasks show 1882618614391369947
-  gameserverd tasks run reward.daily '"2026-11-23"' 0
+  gameserverd tasks run reward.latest
   gameserverd tasks revoke 1882618614391369947`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -65,7 +66,8 @@ func (f *ctlFlags) taskRun() *cobra.Command {
 	return &cobra.Command{
 		Use: "run TASK [JSON-ARG...]", Short: "Apply a task now", Long: `Applies a durable task. Arguments are read as "call" reads them, and must fit. The
 task is kept for an hour after its end, for "tasks show".`,
-		Example: `  gameserverd tasks run reward.daily '"2026-11-23"' 0`,
+		Example: `  gameserverd tasks run reward.latest
+  gameserverd tasks run reward.daily 2026-11-22 "$(date -d '2026-11-15 21:00' +%s000)"`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cli.Usage("run takes a task's name, and its arguments")

@@ -36,7 +36,7 @@ var checks = map[string]check{
 		"FILE for tokens without a kid, kid=FILE for those of this kid; one, a list or none, no kid twice; a kid is " + kidRule + ", FILE a path without spaces and commas, never the key itself"},
 	"claim":    {isClaim, `text of at most 256 characters on one line, or ""`},
 	"queue":    {isQueue, "queue:weight, one or a list, none twice, one of them default; a queue is 1 to 64 characters of a-z, 0-9, _ and -, a weight an integer from 0 to 1000"},
-	"schedule": {isSchedule, "TASK=WHEN or TASK=WHEN;ZONE, one, a list or none, none twice, such as reward.daily=0_21_*_*_*;Europe/Berlin"},
+	"schedule": {isSchedule, "TASK=WHEN or TASK=WHEN;ZONE, one, a list or none, none twice, such as reward.latest=0_9_*_*_*;Europe/Berlin"},
 	"clock":    {func(s string) bool { return s == "" || clockTime.MatchString(s) }, `a time such as 21:00, or "" for never`},
 	"zone":     {isZone, "a zone of the IANA database, such as Europe/Berlin, or UTC"},
 	"board": {isBoard,

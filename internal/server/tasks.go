@@ -24,7 +24,7 @@ func (s *Server) makeTasks() (err error) {
 		SQL: s.stores.sql, Log: s.log, Clock: time.Now,
 		Game: func() tasks.Game {
 			g := s.config().Game
-			return tasks.Game{DailyGold: g.DailyReward.Gold, MailTTL: g.MailTTL}
+			return tasks.Game{DailyGold: g.DailyReward.Gold, DailyAt: g.DailyReward.At, DailyZone: g.DailyReward.Zone, MailTTL: g.MailTTL}
 		},
 	}
 	s.tasks, err = tasks.New(tasks.Options{
@@ -72,10 +72,8 @@ func weights(list []string) map[string]int {
 // newSchedules reads game.daily_reward and tasks.schedules.
 func newSchedules(cfg *config.Config) (list []tasks.Schedule, problems config.Problems) {
 	if d := cfg.Game.DailyReward; d.At != "" {
-		zone, zoneErr := time.LoadLocation(d.Zone)
-		hour, minute, _ := strings.Cut(d.At, ":")
-		when, err := tasks.ParseWhen(minute+" "+hour+" * * *", d.Zone)
-		if err != nil || zoneErr != nil {
+		when, zone, err := reward.ParseDaily(d.At, d.Zone)
+		if err != nil {
 			problems = append(problems, cfg.Wrong("game.daily_reward.zone", "there is no such zone"))
 		} else {
 			list, problems = addSchedule(cfg, list, problems, reward.DailySchedule(when, zone), "game.daily_reward.at is set")

@@ -263,3 +263,122 @@ func TestScheduleWhoseQueueNobodyServesIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whoever follows the hint about tasks.schedules is not refused again.
+func TestHintAboutSchedulesIsAllowed(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Tasks.Schedules = []string{"nonsense"}
+	var problems config.Problems
+	if err := cfg.Validate(); !errors.As(err, &problems) {
+		t.Fatalf("problems: %v", err)
+	}
+	_, example, ok := strings.Cut(problems[0].Allowed, "such as ")
+	cfg.Tasks.Schedules = []string{example}
+	if err := cfg.Validate(); !ok || err != nil {
+		t.Errorf("the hint is %q: %v", problems[0].Allowed, err)
+	}
+	if list, problems := newSchedules(cfg); len(problems) != 0 || len(list) != 2 {
+		t.Errorf("%q: %v", example, problems)
+	}
+}
+
+// rewardDue makes the daily reward due a minute ago by the clock of a zone, and returns the
+// day it is for.
+func rewardDue(cfg *config.Config, zone *time.Location) (day string) {
+	due := time.Now().In(zone).Add(-time.Minute)
+	cfg.Game.DailyReward.At, cfg.Game.DailyReward.Zone = due.Format("15:04"), zone.String()
+	return due.Format(time.DateOnly)
+}
+
+// mails are how many mails of a source each player has, who has any.
+func (s *testServer) mails(source string) map[int64]int64 {
+	s.t.Helper()
+	rows, err := s.stores.sql.FetchAllContext(testContext(s.t), "SELECT uid, COUNT(*) FROM mail WHERE source = ? AND gold = 50 GROUP BY uid", source)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	found := make(map[int64]int64)
+	for _, row := range rows {
+		var uid, n int64
+		if err := row.Scan(&uid, &n); err != nil {
+			s.t.Fatal(err)
+		}
+		found[uid] = n
+	}
+	return found
+}
+
+// From game.daily_reward.at to the mail that a player reads.
+func TestDailyRewardComesAtTheTimeThatIsConfigured(t *testing.T) {
+	zone, err := time.LoadLocation("Asia/Kolkata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(t.TempDir())
+	cfg.Game.DailyReward.At = ""
+	s := start(t, cfg, nil)
+	for _, uid := range []uint64{7, 8} {
+		s.login(uid).Close()
+	}
+	// The schedule is not new: it has begun the day before yesterday.
+	if _, err := s.stores.sql.ExecContext(testContext(t), "INSERT INTO tasks_ticks (schedule, tick_ms, id) VALUES ('reward.daily', ?, 0)", time.Now().Add(-48*time.Hour).UnixMilli()); err != nil {
+		t.Fatal(err)
+	}
+	s.drain()
+	day := rewardDue(cfg, zone)
+	s = start(t, cfg, nil)
+	eventually(t, "both have the mail", func() bool { return len(s.mails("daily reward "+day)) == 2 })
+	var list []struct {
+		Title string `msgpack:"title"`
+		Gold  int64  `msgpack:"gold"`
+	}
+	if err := s.login(7).Call(testContext(t), "mail.list", &list); err != nil || len(list) != 1 || list[0].Title != "Daily reward" || list[0].Gold != 50 {
+		t.Errorf("mails %v: %v", list, err)
+	}
+}
+
+// reward.latest by hand gives what the schedule would have given, and nobody twice.
+func TestLatestRewardIsThatOfTheScheduleAndGivenOnce(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	day := rewardDue(cfg, time.UTC)
+	s := start(t, cfg, nil) // a new schedule begins with its next tick: the reward was missed
+	s.login(7).Close()
+	s.login(8).Close()
+	away := time.Now().Add(-8 * 24 * time.Hour).UnixMilli()
+	if _, err := s.stores.sql.ExecContext(testContext(t), "UPDATE players SET seen_ms = ? WHERE uid = 8", away); err != nil {
+		t.Fatal(err)
+	}
+	done := func(id tasks.ID) (info tasks.Info) {
+		t.Helper()
+		eventually(t, "task "+string(id)+" has ended", func() bool {
+			var err error
+			info, err = s.tasks.Show(testContext(t), id)
+			return wire.CodeOf(err) == wire.NotFound || err == nil && info.EndedMS != 0
+		})
+		return info
+	}
+	for range 2 {
+		id, err := s.tasks.RunNow(testContext(t), "reward.latest", []byte{0x90})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var given string
+		if info := done(id); info.State != "done" || wire.Unmarshal(info.Result, &given) != nil {
+			t.Fatalf("%+v", info)
+		}
+		done(tasks.ID(given))
+		if got := s.mails("daily reward " + day); len(got) != 1 || got[7] != 1 {
+			t.Errorf("mails by player: %v", got)
+		}
+	}
+	cfg.Game.DailyReward.At = ""
+	s.drain()
+	s = start(t, cfg, nil, "task given up: it is kept in the archive")
+	id, err := s.tasks.RunNow(testContext(t), "reward.latest", []byte{0x90})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := done(id); info.State != "archived" || !strings.Contains(info.Problem, "game.daily_reward.at is empty") {
+		t.Errorf("%+v", info)
+	}
+}

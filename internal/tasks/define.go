@@ -63,6 +63,8 @@ type Parts struct {
 // Game is what of the game's configuration tasks need.
 type Game struct {
 	DailyGold int64         // gold in the mail of the daily reward
+	DailyAt   string        // when it is due, such as 21:00; "": never
+	DailyZone string        // by whose clock, a zone of the IANA database
 	MailTTL   time.Duration // how long a mail can be claimed
 }
 

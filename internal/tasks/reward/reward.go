@@ -6,6 +6,7 @@ package reward
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,12 +30,67 @@ const (
 	rest = 4  // times as long as a step took, between two of them
 )
 
+// Day is a date such as 2026-11-23. Two spellings of one day would be two rewards, so
+// anything else is refused where the task is applied.
+type Day string
+
+// UnmarshalText refuses what is no date.
+func (d *Day) UnmarshalText(text []byte) error {
+	if _, err := time.Parse(time.DateOnly, string(text)); err != nil {
+		return fmt.Errorf("%.40q is no day: allowed is a date of the form 2026-11-23", text)
+	}
+	*d = Day(text)
+	return nil
+}
+
+// dayOf is the day of a time in a zone.
+func dayOf(t time.Time, zone *time.Location) Day { return Day(t.In(zone).Format(time.DateOnly)) }
+
+// ParseDaily reads game.daily_reward: at is a time such as 21:00 on the wall in zone.
+func ParseDaily(at, zone string) (tasks.When, *time.Location, error) {
+	loc, err := time.LoadLocation(zone)
+	if err != nil {
+		return tasks.When{}, nil, err
+	}
+	hour, minute, _ := strings.Cut(at, ":")
+	when, err := tasks.ParseWhen(minute+" "+hour+" * * *", zone)
+	return when, loc, err
+}
+
 // DailySchedule is the schedule of the daily reward: when says at which local time, and
 // zone which day that is.
 func DailySchedule(when tasks.When, zone *time.Location) tasks.Schedule {
-	return tasks.NewSchedule("reward.daily", when, func(tick time.Time) tasks.Task[struct{}] {
-		return DailyTask(tick.In(zone).Format(time.DateOnly), tick.Add(-Seen).UnixMilli())
-	})
+	return tasks.NewSchedule("reward.daily", when, func(tick time.Time) tasks.Task[struct{}] { return dailyOf(tick, zone) })
+}
+
+// dailyOf is the task of a tick.
+func dailyOf(tick time.Time, zone *time.Location) tasks.Task[struct{}] {
+	return DailyTask(dayOf(tick, zone), tick.Add(-Seen).UnixMilli())
+}
+
+// Latest applies the daily reward that was due last, as its schedule has or would have,
+// and returns the task. It is for a reward that was missed: who has it gets no other.
+//
+//task:queue low
+func Latest(c *tasks.Call) (string, error) {
+	g := c.Game()
+	if g.DailyAt == "" {
+		return "", fmt.Errorf("%w: game.daily_reward.at is empty, so there is no daily reward", tasks.ErrGiveUp)
+	}
+	when, zone, err := ParseDaily(g.DailyAt, g.DailyZone)
+	if err != nil {
+		return "", fmt.Errorf("%w: game.daily_reward: %w", tasks.ErrGiveUp, err)
+	}
+	tick, ok := when.Last(c.Clock())
+	if !ok {
+		return "", fmt.Errorf("%w: no daily reward was due yet", tasks.ErrGiveUp)
+	}
+	receipt, err := tasks.Apply(c.Tasks, dailyOf(tick, zone))
+	if err != nil {
+		return "", err
+	}
+	_, err = receipt.Stored().Wait(c)
+	return string(receipt.ID), err
 }
 
 // lowestUID is below all: a uid is kept in SQL as the signed number with the same bits.
@@ -50,12 +106,12 @@ const lowestUID = -1 << 63
 //task:queue low
 //task:retries 50
 //task:timeout 12h
-func Daily(c *tasks.Call, day string, sinceMS int64) error {
+func Daily(c *tasks.Call, day Day, sinceMS int64) error {
 	gold := c.Game().DailyGold
 	if gold == 0 {
 		return nil
 	}
-	source := "daily reward " + day
+	source := "daily reward " + string(day)
 	after, sent, begun := int64(lowestUID), 0, c.Clock()
 	for {
 		stepBegun := c.Clock()
@@ -84,7 +140,7 @@ func Daily(c *tasks.Call, day string, sinceMS int64) error {
 			}
 		}
 		if len(found) < step {
-			c.Log.Info("daily reward given", zap.String("day", day), zap.Int("mails", sent), zap.Int("attempt", c.Attempt), zap.Duration("took", c.Clock().Sub(begun)))
+			c.Log.Info("daily reward given", zap.String("day", string(day)), zap.Int("mails", sent), zap.Int("attempt", c.Attempt), zap.Duration("took", c.Clock().Sub(begun)))
 			return nil
 		}
 		pause := time.NewTimer(rest * c.Clock().Sub(stepBegun))

@@ -8,19 +8,44 @@ import (
 
 // Definitions are the tasks of this area.
 func Definitions() []*tasks.Definition {
-	return []*tasks.Definition{defDaily}
+	return []*tasks.Definition{defLatest, defDaily}
+}
+
+var defLatest = &tasks.Definition{
+	Name:    "reward.latest",
+	Doc:     "Latest applies the daily reward that was due last, as its schedule has or would have, and returns the task. It is for a reward that was missed: who has it gets no other.",
+	Where:   "internal/tasks/reward/reward.go:75",
+	Queue:   "low",
+	Retries: -1,
+	Bind: func(args []byte) (func(*tasks.Call) ([]byte, error), error) {
+		if err := tasks.Decode("reward.latest", args); err != nil {
+			return nil, err
+		}
+		return func(c *tasks.Call) ([]byte, error) {
+			result, err := Latest(c)
+			if err != nil {
+				return nil, err
+			}
+			return tasks.EncodeResult(result)
+		}, nil
+	},
+}
+
+// LatestTask is Latest with its arguments, to be applied.
+func LatestTask() tasks.Task[string] {
+	return tasks.Make[string](defLatest)
 }
 
 var defDaily = &tasks.Definition{
 	Name:    "reward.daily",
 	Doc:     "Daily sends the reward of a day, \"2026-11-23\", to every player who was seen since the time sinceMS, in UTC milliseconds.",
-	Where:   "internal/tasks/reward/reward.go:53",
-	Params:  []string{"day string", "sinceMS int64"},
+	Where:   "internal/tasks/reward/reward.go:109",
+	Params:  []string{"day reward.Day", "sinceMS int64"},
 	Queue:   "low",
 	Retries: 50,
 	Timeout: 43200000000000, // 12h0m0s
 	Bind: func(args []byte) (func(*tasks.Call) ([]byte, error), error) {
-		var day string
+		var day Day
 		var sinceMS int64
 		if err := tasks.Decode("reward.daily", args, tasks.Arg{Name: "day", Into: &day}, tasks.Arg{Name: "sinceMS", Into: &sinceMS}); err != nil {
 			return nil, err
@@ -32,6 +57,6 @@ var defDaily = &tasks.Definition{
 }
 
 // DailyTask is Daily with its arguments, to be applied.
-func DailyTask(day string, sinceMS int64) tasks.Task[struct{}] {
+func DailyTask(day Day, sinceMS int64) tasks.Task[struct{}] {
 	return tasks.Make[struct{}](defDaily, day, sinceMS)
 }
