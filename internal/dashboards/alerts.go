@@ -69,8 +69,10 @@ func availability() []alert {
 	return []alert{
 		{"GameserverdDown", fmt.Sprintf("up{job=%q} == 0", job), time.Minute, "critical",
 			"{{ $labels.instance }} does not answer", "Prometheus cannot read its metrics: the process, its machine or the network between is away.", "Alert: down"},
-		// A process that crashes and is back after a second is never away for a minute.
-		{"GameserverdRestarts", fmt.Sprintf("changes(%s{job=%q}[15m]) > %d", processStart.Name, job, manyStarts), 0, "critical",
+		// A process that crashes and is back after a second is never away for a minute. Its
+		// start's time changes also where the machine's clock is set; a process that goes on
+		// has used no less of the processors then.
+		{"GameserverdRestarts", fmt.Sprintf("changes(%s{job=%q}[15m]) > %d and resets(%s{job=%q}[15m]) > 0", processStart.Name, job, manyStarts, processCPU.Name, job), 0, "critical",
 			"{{ $labels.instance }} was started again {{ $value }} times in a quarter of an hour", "It crashes, or the watchdog ends it, and systemd starts it again: all its players lose their connection each time.", "Alert: restarts"},
 		{"GameserverdNotReady", fmt.Sprintf("%s == 0 and on (job, instance) %s == 0", metrics.Ready.Name, metrics.Draining.Name), time.Minute, "critical",
 			"{{ $labels.instance }} runs and is not ready", "It is up and does not drain, and /readyz is not 200: it waits for a store, or one does not answer.", "Alert: not ready"},
