@@ -140,3 +140,38 @@ func TestUniqueIsFreeWhenItsWindowIsOver(t *testing.T) {
 		}
 	})
 }
+
+// What is due in more than a minute waits in asynq and in no process, and asynq brings it
+// when its time has come, which the test moves: here by the clock, there by the score.
+func TestCountdownOfMoreThanAMinuteIsBroughtByAsynq(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		c := new(clock)
+		pr := p.begin(0, func(o *Options) { o.Clock = c.now })
+		const wait = 3 * time.Minute
+		due := time.Now().Add(wait)
+		r := must(pr, of(pr, "test.double", "later"), In(wait), Keep(time.Hour))
+		scheduled := asynqKey("default", "scheduled")
+		client := pr.redis.Client()
+		eventually(t, "asynq has it", 10*time.Second, func() bool { return client.ZCard(limited(t), scheduled).Val() == 1 })
+		pr.end() // nobody else has it
+		pr = p.begin(2, func(o *Options) { o.Clock = c.now })
+		client = pr.redis.Client()
+		for _, z := range client.ZRangeWithScores(limited(t), scheduled, 0, -1).Val() {
+			if late := time.Unix(int64(z.Score), 0).Sub(due); late < 0 || late > 2*time.Second {
+				t.Errorf("asynq brings it %v after its time", late)
+			}
+		}
+		if n := p.times("later"); n != 0 {
+			t.Fatalf("%d runs too early", n)
+		}
+		handed := pr.Counters().Handed
+		c.jump(wait)
+		for _, id := range client.ZRange(limited(t), scheduled, 0, -1).Val() {
+			client.ZIncrBy(limited(t), scheduled, -wait.Seconds(), id)
+		}
+		info := pr.becomes(r.ID, Done, 12*time.Second)
+		if n := p.times("later"); n != 1 || info.Attempts != 1 || pr.Counters().Handed != handed {
+			t.Errorf("%d runs, %d attempts; handed over %d times by the process", n, info.Attempts, pr.Counters().Handed-handed)
+		}
+	})
+}
