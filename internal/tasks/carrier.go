@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -76,9 +75,10 @@ type carrier struct {
 	ephemeral chan ephemeralDelivery
 
 	// any goroutine
-	timers atomic.Int64
-	mu     sync.Mutex // guards waits
+	mu     sync.Mutex // guards what follows
 	waits  []delivery
+	timers map[delivery]*time.Timer // of what is due soon; nil: everything goes to asynq now
+	busy   int                      // workers that have taken some
 }
 
 type ephemeralDelivery struct {
@@ -89,7 +89,7 @@ type ephemeralDelivery struct {
 }
 
 func newCarrier(t *Tasks) *carrier {
-	return &carrier{tasks: t, wake: make(chan struct{}, 1), ephemeral: make(chan ephemeralDelivery, ephemeralQueue)}
+	return &carrier{tasks: t, wake: make(chan struct{}, 1), ephemeral: make(chan ephemeralDelivery, ephemeralQueue), timers: make(map[delivery]*time.Timer)}
 }
 
 // What is to run soon waits here, to the millisecond, and not in asynq, which knows
@@ -101,15 +101,68 @@ const (
 
 // hand takes a delivery, or leaves it to the reconciler. Never blocks.
 func (c *carrier) hand(d delivery) {
-	if in := time.UnixMilli(d.runMS).Sub(c.tasks.o.Clock()); in > 0 && in < soon && c.timers.Load() < maxTimers {
-		c.timers.Add(1)
-		time.AfterFunc(in, func() {
-			c.timers.Add(-1)
-			c.push(d)
-		})
+	in := time.UnixMilli(d.runMS).Sub(c.tasks.o.Clock())
+	if in > 0 && in < soon && c.keep(d, in) {
 		return
 	}
 	c.push(d)
+}
+
+// keep keeps a delivery until it is due, if it can.
+func (c *carrier) keep(d delivery, in time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timers == nil || len(c.timers) >= maxTimers {
+		return false
+	}
+	if c.timers[d] == nil {
+		c.timers[d] = time.AfterFunc(in, func() { c.due(d) })
+	}
+	return true
+}
+
+func (c *carrier) due(d delivery) {
+	c.mu.Lock()
+	_, kept := c.timers[d]
+	delete(c.timers, d)
+	c.mu.Unlock()
+	if kept {
+		c.push(d)
+	}
+}
+
+// drain gives up what was kept until it is due, and keeps nothing more: this process ends,
+// and asynq has it for others. It reports whether it is the first to do so.
+func (c *carrier) drain() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.timers != nil
+	for d, timer := range c.timers {
+		timer.Stop()
+		c.waits = append(c.waits, d)
+	}
+	c.timers = nil
+	c.signal()
+	return first
+}
+
+// flush waits until asynq has everything.
+func (c *carrier) flush(ctx context.Context) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		c.mu.Lock()
+		n := len(c.waits) + c.busy
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (c *carrier) push(d delivery) {
@@ -128,10 +181,11 @@ func (c *carrier) signal() {
 	}
 }
 
-// take takes the next deliveries, into a buffer of the caller's.
+// take takes the next deliveries, into a buffer of the caller's, who is busy until gone.
 func (c *carrier) take(into []delivery) []delivery {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.busy++
 	n := min(carrierStep, len(c.waits))
 	into = append(into[:0], c.waits[:n]...)
 	if c.waits = c.waits[n:]; len(c.waits) == 0 {
@@ -140,6 +194,13 @@ func (c *carrier) take(into []delivery) []delivery {
 		c.signal() // for another worker
 	}
 	return into
+}
+
+// gone says that asynq, or later, has what take has returned.
+func (c *carrier) gone() {
+	c.mu.Lock()
+	c.busy--
+	c.mu.Unlock()
 }
 
 // later keeps what Redis did not take, and rests.
@@ -180,6 +241,7 @@ func (c *carrier) run() {
 						c.tasks.o.Log.Debug("tasks could not be handed to redis; they are handed over again", zap.Int("tasks", len(rest)), zap.Error(err))
 						c.later(rest)
 					}
+					c.gone()
 				case d := <-c.ephemeral:
 					c.deliverEphemerals(d)
 				case <-c.tasks.ctx.Done():

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -74,5 +75,59 @@ func TestDrainAndCloseKeepToTheirTimesWithRedisAway(t *testing.T) {
 			t.Errorf("it was said %d times", n)
 		}
 		lines.TakeAll()
+	}
+}
+
+// However many tasks run, and whichever store stands still: what is handed back at the end
+// takes a second for all of them, not for each.
+func TestDrainKeepsToItsTimeWithManyRunsAndAStoreAway(t *testing.T) {
+	for _, away := range []string{"sql", "redis"} {
+		t.Run(away, func(t *testing.T) {
+			t.Parallel()
+			sql, redis := storetest.MariaDB(t), storetest.Redis(t)
+			p := onServers(t, sql, redis)
+			link := storetest.Proxy(t, map[string]string{"sql": sql.Addr, "redis": redis.Addr}[away])
+			if away == "sql" {
+				p.dsn = sql.At(link.Addr)
+			} else {
+				p.redis = redis.At(link.Addr)
+			}
+			const many = 8
+			pr := p.begin(many, nil)
+			for i := range many {
+				must(pr, of(pr, "test.wait", fmt.Sprint(i)))
+			}
+			eventually(t, "all run", 10*time.Second, func() bool { return pr.Running() == many })
+			link.Stall()
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			defer cancel()
+			begun := time.Now()
+			back := pr.Drain(ctx)
+			took := time.Since(begun)
+			link.Resume()
+			if len(back) != many || took > 2500*time.Millisecond {
+				t.Errorf("a drain of 300 ms took %v, and handed back %d of %d", took, len(back), many)
+			}
+			left := p.count(pr.sql, "SELECT COUNT(*) FROM tasks WHERE state = 0 AND attempts = 0")
+			if away == "redis" && left != many {
+				t.Errorf("%d of %d wait again", left, many)
+			}
+		})
+	}
+}
+
+// What is due within a minute waits in the process that applied it: when that ends, asynq
+// has it for another one.
+func TestCountdownOutlivesItsProcess(t *testing.T) {
+	t.Parallel()
+	p := onServers(t, storetest.MariaDB(t), storetest.Redis(t))
+	worker, applier := p.begin(4, nil), p.begin(0, nil)
+	const in = 2 * time.Second
+	begun := time.Now()
+	r := must(applier, of(applier, "test.double", "x"), In(in), Keep(time.Minute))
+	applier.end()
+	info := worker.becomes(r.ID, Done, 60*time.Second)
+	if took := time.UnixMilli(info.EndedMS).Sub(begun); took < in-time.Millisecond || took > in+2500*time.Millisecond {
+		t.Errorf("in %v: ended after %v", in, took)
 	}
 }

@@ -211,9 +211,7 @@ func (t *Tasks) awaitRuns(ctx context.Context) (handedBack []string) {
 	t.mu.Unlock()
 	for _, r := range rows {
 		handedBack = append(handedBack, string(r.key)+" "+r.name)
-		if err := t.putBack(r); err != nil {
-			t.o.Log.Warn("a task could not be handed back; it is begun again when its lease is over", zap.String("task", string(r.key)), zap.String("name", r.name), zap.Error(err))
-		}
 	}
+	t.putBack(rows)
 	return handedBack
 }

@@ -2,8 +2,8 @@ package tasks
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,7 +27,7 @@ const (
 	forgetSome = `DELETE FROM tasks WHERE revoked = 0 AND (`
 	endOne     = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, run_ms = ?, look_ms = CASE WHEN revoked = 1 THEN ? ELSE ? END,
 		claim = 0, failures = failures + ?, ended_ms = ?, result = ?, problem = ? WHERE id = ? AND claim = ?`
-	putBackOne = `UPDATE tasks SET state = 0, claim = 0, attempts = attempts - 1, run_ms = ?, look_ms = ? WHERE id = ? AND claim = ? AND state = 1`
+	putBackSome = `UPDATE tasks SET state = 0, claim = 0, attempts = attempts - 1, run_ms = ?, look_ms = ? WHERE state = 1 AND (`
 )
 
 // takeRows takes those of the rows that wait and whose time has come. A nil stands for
@@ -87,8 +87,6 @@ const (
 	keepRevoked  = 24 * time.Hour
 )
 
-var errClaimLost = errors.New("another worker has the task")
-
 // endRows writes ends. It returns the state that each row has then, -1 for one that
 // another worker has.
 func (t *Tasks) endRows(ctx context.Context, in []ending) ([]State, error) {
@@ -131,26 +129,24 @@ func (t *Tasks) forgetRows(ctx context.Context, in []ending) (int, error) {
 			args = append(args, in[i].row.id, in[i].row.claim)
 		}
 	}
-	n := len(args) / 2
-	if n == 0 {
+	if len(args) == 0 {
 		return 0, nil
 	}
-	size := 1
-	for size < n {
-		size *= 4
-	}
-	for len(args) < 2*size {
-		args = append(args, args[0], args[1])
-	}
-	result, err := t.o.SQL.ExecContext(ctx, forgetTexts[size], args...)
+	text, args := pairs(forgetTexts, args, 0)
+	result, err := t.o.SQL.ExecContext(ctx, text, args...)
 	return int(result.RowsAffected), err
 }
 
-// forgetTexts are forgetSome for so many rows.
-var forgetTexts = func() map[int]string {
+// The statements for so many rows, each with its claim.
+var (
+	forgetTexts  = pairTexts(forgetSome)
+	putBackTexts = pairTexts(putBackSome)
+)
+
+func pairTexts(statement string) map[int]string {
 	texts := make(map[int]string)
 	for size := 1; size <= 4*maxBatch; size *= 4 {
-		text := []byte(forgetSome)
+		text := []byte(statement)
 		for i := range size {
 			if i > 0 {
 				text = append(text, ` OR `...)
@@ -160,7 +156,19 @@ var forgetTexts = func() map[int]string {
 		texts[size] = string(append(text, ')'))
 	}
 	return texts
-}()
+}
+
+// pairs is the statement for the pairs that args has after others, and its arguments.
+func pairs(texts map[int]string, args []any, others int) (string, []any) {
+	size := 1
+	for size < (len(args)-others)/2 {
+		size *= 4
+	}
+	for len(args) < others+2*size {
+		args = append(args, args[others], args[others+1])
+	}
+	return texts[size], args
+}
 
 // endRow writes one end.
 func (t *Tasks) endRow(tx *store.Tx, e ending) (State, error) {
@@ -238,21 +246,28 @@ func (t *Tasks) ended(r *run, e ending) {
 	}
 }
 
-// putBackTime bounds putBack: the process wants to end.
+// putBackTime bounds putBack, and how long Redis may take then: the process wants to end.
 const putBackTime = time.Second
 
-// putBack makes the row of a run that was told to stop wait again, as if it had not
-// begun, and hands it over.
-func (t *Tasks) putBack(r *run) error {
+// putBack makes the rows of runs that were told to stop wait again, as if they had not
+// begun, and hands them over.
+func (t *Tasks) putBack(runs []*run) {
 	ctx, cancel := context.WithTimeout(t.ctx, putBackTime)
 	defer cancel()
-	now := t.o.Clock().UnixMilli()
-	result, err := t.o.SQL.ExecContext(ctx, putBackOne, now, now+t.handGrace(), r.id, r.claim)
-	if err == nil && result.RowsAffected == 0 {
-		err = errClaimLost
+	for some := range slices.Chunk(runs, maxBatch) {
+		now := t.o.Clock().UnixMilli()
+		args := []any{now, now + t.handGrace()}
+		for _, r := range some {
+			args = append(args, r.id, r.claim)
+		}
+		text, args := pairs(putBackTexts, args, 2)
+		_, err := t.o.SQL.ExecContext(ctx, text, args...)
+		for _, r := range some {
+			if err != nil {
+				t.o.Log.Warn("a task could not be handed back; it is begun again when its lease is over", zap.String("task", string(r.key)), zap.String("name", r.name), zap.Error(err))
+				continue
+			}
+			t.carrier.push(delivery{id: r.id, queue: r.queue, runMS: now})
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return t.carrier.deliver(ctx, delivery{id: r.id, queue: r.queue, runMS: now})
 }

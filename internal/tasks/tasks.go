@@ -196,16 +196,27 @@ func (t *Tasks) Stop() {
 
 // Drain waits for what runs until ctx ends; then it tells it to stop and hands it
 // back, so that another process begins it at once. It reports the tasks that were
-// handed back. Handing back may take a second for each more than ctx, if SQL or Redis is
-// away. Any goroutine but a loop's.
+// handed back. What waits here until it is due is handed to Redis. All this may take a
+// second more than ctx if SQL is away, and another if Redis is. Any goroutine but a loop's.
 func (t *Tasks) Drain(ctx context.Context) (handedBack []string) {
 	go t.Stop()
 	select {
 	case <-t.stopped:
 	case <-ctx.Done():
 	}
-	if t.server != nil && t.started.Load() {
+	if !t.started.Load() {
+		return nil
+	}
+	first := t.carrier.drain()
+	if t.server != nil {
 		handedBack = t.awaitRuns(ctx)
+	}
+	if first {
+		over, cancel := context.WithTimeout(t.ctx, putBackTime)
+		defer cancel()
+		t.carrier.flush(over)
+	}
+	if t.server != nil {
 		t.shutServer(ctx)
 	}
 	return handedBack
