@@ -37,6 +37,13 @@ soak: ## kill daemons and databases KILLS (500) times in each of RUNS (1) runs
 	NO_SKIPS=1 GAMESERVERD_KILLS=$(KILLS) ./scripts/count-skips.sh \
 		$(GO) test -race -tags invariants -count=$(RUNS) -timeout 24h -v ./internal/crashtest
 
+SEEDS ?= 20
+
+soak-tasks: ## kill and stall workers, databases and redis under background tasks, with SEEDS (20) seeds
+	@./scripts/test-servers.sh
+	NO_SKIPS=1 TASKS_SEEDS=$(SEEDS) ./scripts/count-skips.sh \
+		$(GO) test -race -tags invariants -count=1 -timeout 24h -v -run '^TestNothingIsLostWhateverFails$$' ./internal/tasks
+
 FUZZTIME ?= 30s
 
 fuzz: ## run every fuzz target for FUZZTIME (30s) each
@@ -92,4 +99,4 @@ bench: build ## measure against the limit server, memory per connection, rooms (
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build run generate test soak fuzz fresh vet verify plain bench clean boards-check deb deb-check deb-test console-test
+.PHONY: help build run generate test soak soak-tasks fuzz fresh vet verify plain bench clean boards-check deb deb-check deb-test console-test

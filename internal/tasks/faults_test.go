@@ -6,12 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"gameserverd/internal/storetest"
+	"gameserverd/wire"
 )
 
 // rounds are how many seeds the test of faults has: TASKS_SEEDS, or few.
@@ -223,8 +223,11 @@ func (f *faults) check(t *testing.T, all []applied) {
 	stored := 0
 	for _, a := range all {
 		_, err := a.receipt.Stored().Wait(ctx)
-		if err != nil && !strings.Contains(err.Error(), "not known") {
-			continue // refused: it never runs
+		if err != nil && err != errNotKnown {
+			if info, err := f.applier.Show(limited(t), a.receipt.ID); wire.CodeOf(err) != wire.NotFound {
+				t.Errorf("refused with %v, but there: %+v", err, info)
+			}
+			continue // it never runs
 		}
 		info, err := f.applier.Show(limited(t), a.receipt.ID)
 		if err != nil {
