@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,8 +26,8 @@ const (
 type gate struct {
 	// immutable after newGate
 	net     time.Duration
-	alone   bool // nobody but this process uses this Redis
-	queues  map[string]int
+	alone   bool          // nobody but this process uses this Redis
+	queues  []string      // that asynq asks for
 	wake    chan struct{} // one value when somebody who waits is to look
 	stopped chan struct{} // closed by stop
 
@@ -37,13 +38,19 @@ type gate struct {
 	over  bool
 }
 
+// newGate makes the gate of a process that runs tasks of queues, by their weights.
 func newGate(queues map[string]int, alone bool) *gate {
 	g := &gate{
-		net: netOthers, alone: alone, queues: queues, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		net: netOthers, alone: alone, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		maybe: make(map[string]bool), due: make(map[string]time.Time),
 	}
 	if alone {
 		g.net = netAlone
+	}
+	for queue, weight := range queues {
+		if weight > 0 { // nobody would ever ask for it, and find that it has nothing
+			g.queues = append(g.queues, queue)
+		}
 	}
 	g.mayAll()
 	return g
@@ -52,7 +59,7 @@ func newGate(queues map[string]int, alone bool) *gate {
 // may says that a queue may have something.
 func (g *gate) may(queue string) {
 	g.mu.Lock()
-	_, ours := g.queues[queue]
+	ours := slices.Contains(g.queues, queue)
 	if ours {
 		g.maybe[queue] = true
 	}
@@ -64,7 +71,7 @@ func (g *gate) may(queue string) {
 
 func (g *gate) mayAll() {
 	g.mu.Lock()
-	for queue := range g.queues {
+	for _, queue := range g.queues {
 		g.maybe[queue] = true
 	}
 	g.mu.Unlock()
