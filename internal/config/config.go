@@ -196,7 +196,7 @@ type Redis struct {
 type Worker struct {
 	Embedded    bool     `key:"embedded" default:"true" doc:"Whether serve runs tasks. Otherwise gameserverd worker does, in processes of its own; which queues those have is not checked here. Stores that no other process has (sqlite, or redis embedded) need it true while a schedule is set."`
 	Concurrency int      `key:"concurrency" default:"16" min:"1" max:"10000" doc:"Tasks that run at once in one process."`
-	Queues      []string `key:"queues" default:"critical:6,default:3,low:1" check:"queue" doc:"The queues and their weights: of ten tasks that are begun while all have some, so many come from each. One is default. Of a queue with weight 0 tasks can be applied here, and none is run."`
+	Queues      []string `key:"queues" default:"critical:6,default:3,low:1" check:"queue" doc:"The queues and their weights: of ten tasks that are begun while all have some, so many come from each. One is default. Of a queue with weight 0 tasks can be applied here, and none is run. The queue of a task that has a schedule must be here."`
 	Admin       string   `key:"admin" default:"" check:"address" doc:"Address of the admin HTTP server of gameserverd worker, which has no console; listen.admin is that of serve, so that both can have one file. Two workers on one machine need two: GAMESERVERD_WORKER_ADMIN. Empty: off."`
 }
 

@@ -242,5 +242,6 @@ func (t *Tasks) retryEphemeral(ctx context.Context, id ID) error {
 	case n == 0:
 		return wire.Errorf(wire.Aborted, "task %s has just changed: try again", id)
 	}
+	t.link.filled(c.Queue)
 	return nil
 }

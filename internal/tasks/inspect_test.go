@@ -89,7 +89,7 @@ func TestArchivedEphemeralTaskIsSeenAndRetried(t *testing.T) {
 		if err := pr.Retry(limited(t), id); err != nil {
 			t.Errorf("retry: %v", err)
 		}
-		eventually(t, "it has run again, and is gone", 10*time.Second, func() bool {
+		eventually(t, "it has run again, before anybody looks without a reason, and is gone", 4*time.Second, func() bool {
 			_, err := pr.Show(limited(t), id)
 			return p.times("1") == 2 && wire.CodeOf(err) == wire.NotFound
 		})
