@@ -67,7 +67,7 @@ func (pr *process) later() int64 {
 // Whatever is to be handed to an empty Redis: the tasks of dead workers are found first.
 func TestDeadWorkersAreFoundBeforeEverythingIsHandedOver(t *testing.T) {
 	eachPlace(t, func(t *testing.T, p *place) {
-		const many = 4000
+		const many = 2500
 		p.seed(1, many, time.Now().Add(10*time.Minute), time.Millisecond)
 		p.seed(1_000_000, 1, time.Now().Add(time.Hour), 0)
 		direct := p.openSQL()
@@ -89,7 +89,7 @@ func TestDeadWorkersAreFoundBeforeEverythingIsHandedOver(t *testing.T) {
 func TestFarFutureIsHandedOverWhenItIsNear(t *testing.T) {
 	eachPlace(t, func(t *testing.T, p *place) {
 		c := new(clock)
-		const soon, far = 3*lookStep + 100, 2*lookStep + 100
+		const soon, far = lookStep + 100, lookStep + 50
 		p.seed(1, soon, time.Now().Add(30*time.Minute), 0) // all at the same time
 		p.seed(10_000, far, time.Now().Add(24*time.Hour), time.Millisecond)
 		pr := p.begin(0, func(o *Options) { o.Clock = c.now })
@@ -108,13 +108,13 @@ func TestFarFutureIsHandedOverWhenItIsNear(t *testing.T) {
 func TestHandingOverGoesOnFromWhereItWas(t *testing.T) {
 	t.Parallel()
 	p := onEmbedded(t)
-	const many = 5 * lookStep
+	const many = 3 * lookStep
 	p.seed(1, many, time.Now().Add(30*time.Minute), time.Millisecond)
 	h := new(failHook)
 	h.left.Store(many - lookStep/2)
 	pr := p.begin(0, func(o *Options) { o.Redis.Client().AddHook(h) })
 	eventually(t, "redis fails", 30*time.Second, func() bool { return h.left.Load() < 0 })
-	const again = 2 * lookStep
+	const again = lookStep + lookStep/2
 	h.left.Store(again)
 	eventually(t, "all are handed over", 30*time.Second, func() bool { return pr.later() == many })
 	if h.left.Load() < 0 {
