@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
+
 	"gameserverd/internal/storetest"
 	"gameserverd/wire"
 )
@@ -287,7 +289,7 @@ func TestEphemeralRunsAgainWhenItsWorkerIsKilled(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "it is revoked: redis has nothing of it", 10*time.Second, func() bool {
-		_, err := applier.inspector.GetTaskInfo("default", string(id))
+		_, err := asynq.NewInspectorFromRedisClient(applier.redis.Client()).GetTaskInfo("default", string(id))
 		return err != nil
 	})
 	if n := p.count(applier.sql, countBegun, "h"); n != 2 {

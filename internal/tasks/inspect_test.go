@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hibiken/asynq"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -173,4 +174,22 @@ func TestEphemeralTaskIsNotUnknownWhileRedisIsAway(t *testing.T) {
 		t.Errorf("the durable ones are listed all the same: %v", err)
 	}
 	server.Start()
+}
+
+// Whatever Redis has, people can be shown it.
+func FuzzAsRedisHas(f *testing.F) {
+	f.Add("\xff\xfe no protobuf", "archived", "")
+	f.Add("\x0a\x09ephemeral\x12\x01\xc1\x1a\x01i\x22\x07default\x3a\x02\xc3\xbc", "archived", "9")
+	f.Add("\x0a\x01x\x1a\x01i\x22\x07default\x40\x3c", "pending", "")
+	f.Fuzz(func(t *testing.T, msg, state, lost string) {
+		c, ok := asRedisHas("default", "i", []any{msg, state, lost})
+		switch {
+		case !utf8.ValidString(c.Problem):
+			t.Errorf("the problem %q", c.Problem)
+		case ok && c.refused != nil && (c.state != Archived || c.Problem == ""):
+			t.Errorf("it cannot be run, and is shown as %v, with the problem %q", c.state, c.Problem)
+		case ok && c.refused == nil && c.message != msg:
+			t.Error("another message")
+		}
+	})
 }

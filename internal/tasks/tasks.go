@@ -46,7 +46,6 @@ type Tasks struct {
 	o           Options
 	definitions map[string]*Definition
 	client      *asynq.Client
-	inspector   *asynq.Inspector
 	carrier     *carrier
 	gate        *gate
 	link        *link
@@ -139,7 +138,6 @@ func New(o Options) (*Tasks, error) {
 	t.gate = newGate(o.Queues, o.Redis.InProcess())
 	t.link = newLink(o.Redis.Client(), t.gate, t.slots, t.bus.filled, t.keepAside)
 	t.client = asynq.NewClientFromRedisClient(t.link)
-	t.inspector = asynq.NewInspectorFromRedisClient(o.Redis.Client())
 	t.claims = newBatcher(t, "claim", t.takeRows)
 	t.ends = newBatcher(t, "end", t.endRows)
 	t.carrier = newCarrier(t)
