@@ -18,9 +18,11 @@ const (
 	// over.
 	handingKey = "gameserverd:tasks:handing"
 	handingFor = 30 * time.Second
-	// handAhead is how long before their time tasks are handed to a Redis that has lost
-	// them, half of it at least.
-	handAhead = time.Hour
+	// What is due later is handed to a Redis that has lost it by parts of handPart, when
+	// they begin within as much; handedKey and the end of a part is there when one process
+	// does, or has done it.
+	handPart  = 30 * time.Minute
+	handedKey = "gameserverd:tasks:handed:"
 	handSteps = 4 // steps of one look
 	// handSkew is how much the clocks of two machines differ, at most.
 	handSkew = time.Minute
@@ -36,11 +38,10 @@ const (
 // handing is how far this process is that hands over what waits to a Redis that has lost
 // it. It goes through the rows by their next look, which is soon after they are due.
 type handing struct {
-	mine  bool  // this process does it
-	first bool  // it has not come to the end of what is due soon
+	first bool  // this process does all that is due soon, and has not come to its end
 	began int64 // what was applied later, Redis has; 0: not known
 	until int64 // the last look that is handed over for now
-	look  int64 // of the last row that was, or until
+	look  int64 // of the last row that was, or until: this process has nothing to do for now
 	id    int64 // of that row, if others of its look may be left; 0: none is
 	n     int   // rows that were handed over
 }
@@ -62,14 +63,21 @@ func (t *Tasks) checkEpoch(s *reconciler) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if s.epoch != "" && s.epoch != epoch {
+	switch now := t.o.Clock().UnixMilli(); {
+	case s.epoch == epoch:
+	case s.epoch == "":
+		s.handing = handing{began: epochBegan(epoch), look: now, until: now}
+	default:
 		// One process does for all. Should it die meanwhile, the others find what is left as
 		// they find all that waits for too long.
 		mine, err := client.SetNX(t.ctx, handingKey, epoch, handingFor).Result()
 		if err != nil {
 			return false, err
 		}
-		s.handing = handing{mine: mine, first: mine, began: epochBegan(epoch)}
+		s.handing = handing{first: mine, began: epochBegan(epoch)}
+		if !mine {
+			s.handing.look, s.handing.until = t.handUntil(), t.handUntil()
+		}
 	}
 	s.epoch = epoch
 	return t.handAll(&s.handing)
@@ -86,15 +94,26 @@ func epochBegan(epoch string) int64 {
 	return ms
 }
 
-// handAll hands over what Redis has lost: some of what is due within handAhead, and then,
-// as time passes, what comes to be.
+// handUntil is the last look that is to be handed over by now.
+func (t *Tasks) handUntil() int64 {
+	part := handPart.Milliseconds()
+	return (t.o.Clock().Add(2*handPart).UnixMilli() + t.handGrace()) / part * part
+}
+
+// handAll hands over what Redis has lost: some of what is due soon, and then, as time
+// passes, what comes to be.
 func (t *Tasks) handAll(h *handing) (more bool, err error) {
-	ahead := t.o.Clock().Add(handAhead).UnixMilli() + t.handGrace()
-	if !h.mine || h.look == h.until && ahead-h.until < handAhead.Milliseconds()/2 {
-		return false, nil
+	if until := t.handUntil(); h.look == h.until && h.until < until {
+		mine, err := t.o.Redis.Client().SetNX(t.ctx, handedKey+strconv.FormatInt(until, 10), 1, 4*handPart).Result()
+		if err != nil {
+			return false, err
+		}
+		if h.until = until; !mine && !h.first {
+			h.look = until
+		}
 	}
 	if h.look == h.until {
-		h.until = ahead
+		return false, nil
 	}
 	for range handSteps {
 		done, err := t.handStep(h)

@@ -85,22 +85,35 @@ func TestDeadWorkersAreFoundBeforeEverythingIsHandedOver(t *testing.T) {
 }
 
 // What is due much later is not handed to an empty Redis now but when its time comes, and
-// in time: asynq has it for later.
+// in time, by whichever process is there then: asynq has it for later.
 func TestFarFutureIsHandedOverWhenItIsNear(t *testing.T) {
 	eachPlace(t, func(t *testing.T, p *place) {
 		c := new(clock)
 		const soon, far = lookStep + 100, lookStep + 50
 		p.seed(1, soon, time.Now().Add(30*time.Minute), 0) // all at the same time
 		p.seed(10_000, far, time.Now().Add(24*time.Hour), time.Millisecond)
-		pr := p.begin(0, func(o *Options) { o.Clock = c.now })
+		begin := func() *process { return p.begin(0, func(o *Options) { o.Clock = c.now }) }
+		pr := begin()
 		eventually(t, "what is due soon is in redis", 30*time.Second, func() bool { return pr.later() == soon })
 		pr.look()
 		if n := pr.later(); n != soon {
 			t.Errorf("redis has %d, want %d", n, soon)
 		}
-		c.jump(23*time.Hour + 29*time.Minute)
+		pr.end()
+		pr, other := begin(), begin()
+		pr.look()
+		other.look()
+		if _, err := pr.sql.ExecContext(limited(t), "DELETE FROM tasks WHERE id < 10000"); err != nil { // they would be overdue
+			t.Fatal(err)
+		}
+		c.jump(23*time.Hour + 45*time.Minute)
 		pr.look()
 		eventually(t, "what is due later is in redis", 30*time.Second, func() bool { return pr.later() == soon+far })
+		other.look()
+		pr.look()
+		if n := pr.Counters().Handed + other.Counters().Handed; n != far {
+			t.Errorf("%d were handed over, want %d", n, far)
+		}
 	})
 }
 
