@@ -2,8 +2,12 @@ package tasks
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"gameserverd/internal/commit"
 	"gameserverd/internal/storetest"
@@ -174,4 +178,46 @@ func TestCountdownOfMoreThanAMinuteIsBroughtByAsynq(t *testing.T) {
 			t.Errorf("%d runs, %d attempts; handed over %d times by the process", n, info.Attempts, pr.Counters().Handed-handed)
 		}
 	})
+}
+
+// A schedule whose ticks come to nothing is said aloud, once for as long as it lasts.
+func TestScheduleThatKeepsFailingIsSaidOnce(t *testing.T) {
+	p := onEmbedded(t)
+	core, lines := observer.New(zap.WarnLevel)
+	c := new(clock)
+	pr := p.begin(0, func(o *Options) {
+		scheduled(t, "@every 1h", c, 24*time.Hour)(o)
+		for _, d := range o.Definitions {
+			if d.Name == "test.tick" {
+				d.Queue = "nobody" // the configuration would be refused
+			}
+		}
+		o.Log = zap.New(core)
+	})
+	eventually(t, "the schedule has begun", 10*time.Second, func() bool { return p.count(pr.sql, "SELECT COUNT(*) FROM tasks_ticks") == 1 })
+	said := func() int { return lines.FilterMessageSnippet("a schedule does not run").Len() }
+	c.jump(time.Hour)
+	eventually(t, "it is said", 10*time.Second, func() bool {
+		c.jump(time.Second)
+		return said() == 1
+	})
+	if line := lines.All()[0]; !strings.Contains(fmt.Sprint(line.ContextMap()["error"]), `no queue "nobody"`) {
+		t.Errorf("%v", line.ContextMap())
+	}
+	pr.end()
+	lines.TakeAll()
+	f, now := make(failures), time.Now()
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 0}, {lasting - time.Millisecond, 0}, {time.Millisecond, 1}, {time.Hour, 1}, {-1, 1}, {lasting, 2}} {
+		if step.after < 0 { // a tick was taken
+			delete(f, "s")
+		}
+		now = now.Add(max(step.after, 0))
+		f.note(pr.Tasks.o.Log, now, "s", now, errNotKnown)
+		if said() != step.want {
+			t.Errorf("after %v it was said %d times, not %d", step.after, said(), step.want)
+		}
+	}
 }

@@ -56,6 +56,7 @@ const scheduleEvery = 500 * time.Millisecond
 // schedule looks for ticks until Close.
 func (t *Tasks) schedule() {
 	taken := make(map[string]time.Time) // the last tick that needs no look any more, by schedule
+	failing := make(failures)
 	every := time.NewTicker(scheduleEvery)
 	defer every.Stop()
 	for {
@@ -65,10 +66,11 @@ func (t *Tasks) schedule() {
 				continue
 			}
 			if err := t.tick(s, tick); err != nil {
-				t.o.Log.Debug("a tick could not be looked at", zap.String("schedule", s.Name), zap.Error(err))
+				failing.note(t.o.Log, t.o.Clock(), s.Name, tick, err)
 				continue
 			}
 			taken[s.Name] = tick
+			delete(failing, s.Name)
 		}
 		select {
 		case <-every.C:
@@ -76,6 +78,30 @@ func (t *Tasks) schedule() {
 			return
 		}
 	}
+}
+
+// failures are the schedules whose last tick could not be taken, and what was said of it.
+type failures map[string]*failure
+
+type failure struct {
+	since time.Time
+	said  bool
+}
+
+// lasting is how long a tick may fail before it is said aloud: SQL may be away for a while.
+const lasting = 10 * time.Second
+
+// note logs an error, aloud when it lasts, and then once until a tick is taken.
+func (f failures) note(log *zap.Logger, now time.Time, schedule string, tick time.Time, err error) {
+	if f[schedule] == nil {
+		f[schedule] = &failure{since: now}
+	}
+	if at := f[schedule]; at.said || now.Sub(at.since) < lasting {
+		log.Debug("a tick could not be looked at", zap.String("schedule", schedule), zap.Error(err))
+		return
+	}
+	f[schedule].said = true
+	log.Warn("a schedule does not run: its tick fails again and again", zap.String("schedule", schedule), zap.Time("tick", tick), zap.Error(err))
 }
 
 // selectTicks tells whether a tick was taken, and whether any was: at most two rows,
