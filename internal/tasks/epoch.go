@@ -18,9 +18,8 @@ const (
 	// over.
 	handingKey = "gameserverd:tasks:handing"
 	handingFor = 30 * time.Second
-	// What is due later is handed to a Redis that has lost it by parts of handPart, when
-	// they begin within as much; handedKey and the end of a part is there when one process
-	// does, or has done it.
+	// What is due in more than an hour is handed to a Redis that has lost it by parts of
+	// handPart; handedKey and the end of a part is there when a process does it, or has.
 	handPart  = 30 * time.Minute
 	handedKey = "gameserverd:tasks:handed:"
 	handSteps = 4 // steps of one look
@@ -94,10 +93,11 @@ func epochBegan(epoch string) int64 {
 	return ms
 }
 
-// handUntil is the last look that is to be handed over by now.
+// handUntil is the last look that is to be handed over by now: at least that of what is
+// overdue and was put off.
 func (t *Tasks) handUntil() int64 {
 	part := handPart.Milliseconds()
-	return (t.o.Clock().Add(2*handPart).UnixMilli() + t.handGrace()) / part * part
+	return t.o.Clock().Add(maxLookAfter+handPart).UnixMilli() / part * part
 }
 
 // handAll hands over what Redis has lost: some of what is due soon, and then, as time

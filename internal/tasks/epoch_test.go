@@ -117,6 +117,20 @@ func TestFarFutureIsHandedOverWhenItIsNear(t *testing.T) {
 	})
 }
 
+// A task that has waited for long is looked at seldom; an empty Redis gets it at once.
+func TestWhatIsLookedAtSeldomIsHandedToAnEmptyRedis(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		p.seed(1, 1, time.Now().Add(maxLookAfter-defaultLease), 0)
+		sql := p.openSQL()
+		defer sql.Close(limited(t))
+		if _, err := sql.ExecContext(limited(t), "UPDATE tasks SET run_ms = 1"); err != nil {
+			t.Fatal(err)
+		}
+		p.begin(1, nil)
+		eventually(t, "it runs", 10*time.Second, func() bool { return p.times("x") == 1 })
+	})
+}
+
 // When Redis fails while everything is handed over it goes on from where it was.
 func TestHandingOverGoesOnFromWhereItWas(t *testing.T) {
 	t.Parallel()
