@@ -10,12 +10,13 @@ import (
 const keepTicks = 14 * 24 * time.Hour
 
 // Statements of clean. Those that select find a step by an index; those that delete do it
-// by the primary key.
+// by the primary key: with the + 0 no other index fits, which MariaDB would take now and
+// then and read all that is over.
 const (
 	selectEnded = `SELECT id FROM tasks WHERE state = ? AND look_ms <= ? ORDER BY look_ms LIMIT 500` // tasks_look
-	deleteEnded = `DELETE FROM tasks WHERE state >= 2 AND look_ms <= ? AND id IN (`
+	deleteEnded = `DELETE FROM tasks WHERE state + 0 >= 2 AND look_ms <= ? AND id IN (`
 	selectKeys  = `SELECT unique_key FROM tasks_keys WHERE until_ms <= ? ORDER BY until_ms LIMIT 500` // tasks_keys_until
-	deleteKeys  = `DELETE FROM tasks_keys WHERE until_ms <= ? AND unique_key IN (`
+	deleteKeys  = `DELETE FROM tasks_keys WHERE until_ms + 0 <= ? AND unique_key IN (`
 	// selectNewestTick walks backwards through the schedules that have ticks: one row.
 	selectNewestTick = `SELECT schedule, tick_ms FROM tasks_ticks WHERE schedule < ? ORDER BY schedule DESC, tick_ms DESC LIMIT 1` // primary key
 	selectOldTicks   = `SELECT tick_ms FROM tasks_ticks WHERE schedule = ? AND tick_ms <= ? ORDER BY tick_ms LIMIT 500`            // primary key

@@ -20,11 +20,11 @@ const (
 	maxLost = 8
 )
 
-// Statements. Index: tasks_look, but where another is named.
+// Statements. Index: tasks_look, but where another is named. With a + 0 no other fits.
 const (
 	selectLooks = `SELECT id, queue, run_ms FROM tasks WHERE state = 0 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
-	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state = 0 AND look_ms <= ? AND id IN (`                                                                        // primary key
-	updateWaits = `UPDATE tasks SET look_ms = CASE WHEN run_ms <= ? THEN ? WHEN run_ms >= ? THEN ? ELSE ? - run_ms END WHERE state = 0 AND look_ms <= ? AND id IN (` // primary key
+	updateLooks = `UPDATE tasks SET look_ms = ? WHERE state + 0 = 0 AND look_ms <= ? AND id IN (`                                                                        // primary key
+	updateWaits = `UPDATE tasks SET look_ms = CASE WHEN run_ms <= ? THEN ? WHEN run_ms >= ? THEN ? ELSE ? - run_ms END WHERE state + 0 = 0 AND look_ms <= ? AND id IN (` // primary key
 	selectDead  = `SELECT id, attempts, failures, queue, name, look_ms FROM tasks WHERE state = 1 AND look_ms <= ? ORDER BY look_ms LIMIT 500`
 	takeOver    = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, claim = 0, run_ms = ?, look_ms = ?, ended_ms = ?, problem = ? WHERE id = ? AND state = 1 AND look_ms = ?` // primary key
 )

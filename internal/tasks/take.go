@@ -19,15 +19,16 @@ const defaultLease = 15 * time.Second
 // claim asks for a row.
 type claim struct{ id int64 }
 
-// Statements. Index: all find their rows by the primary key.
+// Statements. Index: all find their rows by the primary key; with a + 0 no other fits,
+// which MariaDB would take now and then and read all that wait.
 const (
-	takeSome   = `UPDATE tasks SET state = 1, claim = ?, attempts = attempts + 1, look_ms = ? WHERE state = 0 AND run_ms <= ? AND id IN (`
+	takeSome   = `UPDATE tasks SET state = 1, claim = ?, attempts = attempts + 1, look_ms = ? WHERE state + 0 = 0 AND run_ms <= ? AND id IN (`
 	readSome   = `SELECT ` + columns + ` FROM tasks WHERE claim = ? AND id IN (`
-	readEarly  = `SELECT ` + columns + ` FROM tasks WHERE state = 0 AND id IN (`
+	readEarly  = `SELECT ` + columns + ` FROM tasks WHERE state + 0 = 0 AND id IN (`
 	forgetSome = `DELETE FROM tasks WHERE revoked = 0 AND (`
 	endOne     = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, run_ms = ?, look_ms = CASE WHEN revoked = 1 THEN ? ELSE ? END,
 		claim = 0, failures = failures + ?, ended_ms = ?, result = ?, problem = ? WHERE id = ? AND claim = ?`
-	putBackSome = `UPDATE tasks SET state = 0, claim = 0, attempts = attempts - 1, run_ms = ?, look_ms = ? WHERE state = 1 AND (`
+	putBackSome = `UPDATE tasks SET state = 0, claim = 0, attempts = attempts - 1, run_ms = ?, look_ms = ? WHERE state + 0 = 1 AND (`
 )
 
 // takeRows takes those of the rows that wait and whose time has come. A nil stands for
