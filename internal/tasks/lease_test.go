@@ -136,3 +136,37 @@ func TestOldRunOfAnEphemeralTaskDoesNotHideTheNew(t *testing.T) {
 	}
 	pr.stopRun(id) // so that the end need not wait for it
 }
+
+// A task that was revoked elsewhere while its run came to an end is revoked, and
+// whoever ran it is told so: it neither tries it again nor says that it is done.
+func TestEndOfARunThatWasRevokedElsewhereIsRevoked(t *testing.T) {
+	for _, as := range []State{Waiting, Archived, Done} {
+		t.Run(as.String(), func(t *testing.T) {
+			eachPlace(t, func(t *testing.T, p *place) {
+				pr := p.begin(1, nil)
+				receipt := must(pr, of(pr, "test.wait", "held"))
+				eventually(t, "it runs", 10*time.Second, func() bool { return p.times("held") == 1 })
+				id, _ := receipt.ID.row()
+				if _, err := pr.sql.ExecContext(limited(t), stopOne, id); err != nil {
+					t.Fatal(err)
+				}
+				found, err := pr.sql.FetchAllContext(limited(t), readClaims+"?)", id)
+				if err != nil || len(found) != 1 {
+					t.Fatal(found, err)
+				}
+				r := new(row)
+				var revoked int64
+				if err := found[0].Scan(&r.id, &r.claim, &revoked); err != nil || revoked != 1 {
+					t.Fatal(revoked, err)
+				}
+				states, err := pr.endRows(limited(t), []ending{{row: r, state: as, runMS: time.Now().UnixMilli()}})
+				if err != nil || states[0] != Revoked {
+					t.Errorf("%v %v", states, err)
+				}
+				if info, err := pr.Show(limited(t), receipt.ID); err != nil || info.State != Revoked.String() {
+					t.Errorf("%+v %v", info, err)
+				}
+			})
+		})
+	}
+}

@@ -26,8 +26,9 @@ const (
 	readSome   = `SELECT ` + columns + ` FROM tasks WHERE claim = ? AND id IN (`
 	readEarly  = `SELECT ` + columns + ` FROM tasks WHERE state + 0 = 0 AND id IN (`
 	forgetSome = `DELETE FROM tasks WHERE revoked = 0 AND (`
-	endOne     = `UPDATE tasks SET state = CASE WHEN revoked = 1 THEN 4 ELSE ? END, run_ms = ?, look_ms = CASE WHEN revoked = 1 THEN ? ELSE ? END,
-		claim = 0, failures = failures + ?, ended_ms = ?, result = ?, problem = ? WHERE id = ? AND claim = ?`
+	endOne     = `UPDATE tasks SET state = ?, run_ms = ?, look_ms = ?, ended_ms = ?, claim = 0, failures = failures + ?, result = ?, problem = ?
+		WHERE id = ? AND claim = ? AND revoked = 0`
+	endRevoked  = `UPDATE tasks SET state = 4, look_ms = ?, ended_ms = ?, claim = 0, failures = failures + ?, problem = ? WHERE id = ? AND claim = ?`
 	putBackSome = `UPDATE tasks SET state = 0, claim = 0, attempts = attempts - 1, run_ms = ?, look_ms = ? WHERE state + 0 = 1 AND (`
 )
 
@@ -187,10 +188,13 @@ func (t *Tasks) endRow(tx *store.Tx, e ending) (State, error) {
 	if e.failed {
 		failed = 1
 	}
-	result, err := tx.Exec(endOne, int64(e.state), max(e.runMS, r.runMS), now.Add(max(keep, keepRevoked)).UnixMilli(), look,
-		failed, ended, e.result, []byte(e.problem), r.id, r.claim)
+	result, err := tx.Exec(endOne, int64(e.state), max(e.runMS, r.runMS), look, ended, failed, e.result, []byte(e.problem), r.id, r.claim)
 	if err != nil || result.RowsAffected == 1 {
 		return e.state, err
+	}
+	result, err = tx.Exec(endRevoked, now.Add(max(keep, keepRevoked)).UnixMilli(), now.UnixMilli(), failed, []byte(e.problem), r.id, r.claim)
+	if err != nil || result.RowsAffected == 1 {
+		return Revoked, err
 	}
 	if e.forgotten() {
 		return e.state, nil // forgetRows has deleted it, or another worker has it
@@ -209,7 +213,7 @@ func (t *Tasks) finish(r *run, e ending) {
 			t.o.Log.Warn("a task ended, but another worker has it by now", zap.String("task", string(r.key)), zap.String("name", r.name))
 			return
 		case err == nil:
-			t.ended(r, e)
+			t.ended(r, e, state[0])
 			return
 		}
 		t.o.Log.Debug("the end of a task could not be written; it is tried again", zap.String("task", string(r.key)), zap.Error(err))
@@ -223,19 +227,21 @@ func (t *Tasks) finish(r *run, e ending) {
 	}
 }
 
-// ended counts and logs what has become of a run, and hands over what is tried again.
-func (t *Tasks) ended(r *run, e ending) {
-	if e.state == Done && !r.fateIs(errRevoked) {
+// ended counts and logs what has become of a run, whose row has a state now, and hands
+// over what is tried again.
+func (t *Tasks) ended(r *run, e ending, state State) {
+	revoked := state == Revoked || r.fateIs(errRevoked)
+	if state == Done && !revoked {
 		t.counts.done.Add(1)
 		t.statsOf(r.name).done.Add(1)
 		return
 	}
 	log := t.o.Log.With(zap.String("task", string(r.key)), zap.String("name", r.name), zap.Int64("attempt", e.row.attempts))
 	switch {
-	case r.fateIs(errRevoked):
+	case revoked:
 		t.countRevoked(r.name)
 		log.Info("task revoked while it ran")
-	case e.state == Archived:
+	case state == Archived:
 		t.counts.failed.Add(1)
 		t.countArchived(r.name)
 		log.Error("task given up: it is kept in the archive", zap.String("error", e.problem))
