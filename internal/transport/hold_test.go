@@ -100,8 +100,10 @@ func TestMoveTakesTheLayersAlong(t *testing.T) {
 func (h *hub) move(id uint64) {
 	h.paused[id] = true
 	h.mux.Pause(id)
+	h.rig.moving.Add(1)
 	h.loop.AddCallback(func() {
 		if h.known[id] == 0 {
+			h.rig.moving.Add(-1)
 			return // closed meanwhile
 		}
 		to := h.rig.hubs[1-h.index]
@@ -110,6 +112,7 @@ func (h *hub) move(id uint64) {
 		delete(h.paused, id)
 		delete(h.halves, id)
 		h.mux.Move(id, to.index, func(arrived uint64) {
+			h.rig.moving.Add(-1)
 			if arrived == 0 {
 				return
 			}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ type rig struct {
 	gate   *countingGate
 	input  *conn.Budget
 	ends   []chan struct{} // closed when a loop has ended
+
+	moving atomic.Int64 // connections between two loops
 
 	mu     sync.Mutex
 	panics []string
@@ -129,6 +132,16 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		running.Go(func() { _ = l.Start(); close(ended) })
 	}
 	t.Cleanup(func() {
+		// A loop that has ended takes nothing in, and one that has ended is told of nothing.
+		for i, l := range r.loops {
+			turned := make(chan struct{})
+			l.AddCallback(func() { close(turned) })
+			select {
+			case <-turned: // what it did when the test ended is done
+			case <-r.ends[i]:
+			}
+		}
+		eventually(t, "no connection is between two loops", func() bool { return r.moving.Load() == 0 })
 		for _, l := range r.loops {
 			l.AddCallback(l.Stop)
 		}
