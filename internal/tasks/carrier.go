@@ -148,15 +148,18 @@ func (c *carrier) drain() bool {
 
 // flush waits until asynq has everything.
 func (c *carrier) flush(ctx context.Context) {
+	awaitNone(ctx, func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.waits) + c.busy
+	})
+}
+
+// awaitNone looks each millisecond until count is 0, or until ctx ends.
+func awaitNone(ctx context.Context, count func() int) {
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	for {
-		c.mu.Lock()
-		n := len(c.waits) + c.busy
-		c.mu.Unlock()
-		if n == 0 {
-			return
-		}
+	for count() > 0 {
 		select {
 		case <-look.C:
 		case <-ctx.Done():

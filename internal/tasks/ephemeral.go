@@ -100,6 +100,9 @@ const asideStep = 50
 func (t *Tasks) listAside(ctx context.Context, limit int) (list []Info, err error) {
 	client := t.o.Redis.Client()
 	for queue := range t.o.Queues {
+		if len(list) == limit { // asked for none, Redis would give all
+			break
+		}
 		ids, err := client.ZRevRangeWithScores(ctx, asynqKey(queue, "archived"), 0, int64(limit-len(list))-1).Result()
 		if err != nil {
 			return nil, errRedis(err)

@@ -225,21 +225,11 @@ func (l *link) nextReady(queue string) (next *redis.Cmd, some bool) {
 // awaitTaken waits until asynq has all that was taken for it. They have their slots, so
 // it does not take long.
 func (l *link) awaitTaken(ctx context.Context) {
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for {
+	awaitNone(ctx, func() int {
 		l.mu.Lock()
-		n := l.readies
-		l.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+		defer l.mu.Unlock()
+		return l.readies
+	})
 }
 
 // forward lets asynq move what is due from key to its queue.
